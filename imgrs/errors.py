@@ -1,0 +1,69 @@
+"""Everything that imgrs raises on purpose, as one family. Each is also the built-in that fits.
+
+::
+
+    ImgrsError
+    ├── ArgumentError (ValueError)              a value out of range; raised at the call that has it
+    │   └── ArgumentTypeError (TypeError)       a value of the wrong type
+    ├── ImageNotFoundError (FileNotFoundError)  no file of that name
+    ├── UnsupportedFormatError (OSError)        not an image, or a kind of image that is not supported
+    ├── CorruptImageError (OSError)             the file's own tables or data contradict each other
+    │   └── TruncatedImageError                 the file ends before its image does
+    ├── SourceChangedError (OSError)            the file is not the one that was opened
+    ├── LimitError (OSError)                    larger than a safety limit; says which, and how to raise it
+    ├── SaveError (OSError)                     the output could not be written; the old file is whole
+    ├── MemoryBudgetError (MemoryError)         no plan fits ``memory_limit``; nothing was read
+    └── ComputeError (RuntimeError)             an operation failed on a tile; names both
+
+A message says what went wrong, where (file, operation, tile), and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class ImgrsError(Exception):
+    """The base of every error that imgrs raises on purpose."""
+
+
+class ArgumentError(ImgrsError, ValueError):
+    """An argument's value is not allowed; the message names the operation, the argument and the range."""
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument is of the wrong type."""
+
+
+class ImageNotFoundError(ImgrsError, FileNotFoundError):
+    """There is no file of that name."""
+
+
+class UnsupportedFormatError(ImgrsError, OSError):
+    """The content is not an image, or a kind of image that is not supported."""
+
+
+class CorruptImageError(ImgrsError, OSError):
+    """The file's own tables or data contradict each other."""
+
+
+class TruncatedImageError(CorruptImageError):
+    """The file ends before its image does."""
+
+
+class SourceChangedError(ImgrsError, OSError):
+    """The file is no longer the one that was opened."""
+
+
+class LimitError(ImgrsError, OSError):
+    """Something is larger than a safety limit; the message says which limit and how to raise it."""
+
+
+class SaveError(ImgrsError, OSError):
+    """The output could not be written; whatever was there before is untouched."""
+
+
+class MemoryBudgetError(ImgrsError, MemoryError):
+    """No plan fits the memory limit; nothing was read."""
+
+
+class ComputeError(ImgrsError, RuntimeError):
+    """An operation failed on a tile; the message names the operation, the tile and the line that added it."""

@@ -1,0 +1,113 @@
+"""What a file format is: how it is recognized, how its images are read, and how pixels become its bytes.
+
+One module beside this one declares each format; ``formats()`` lists them. Nothing here knows about graphs or operations.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+from imgrs.io.resource import Resource
+from imgrs.types import Pixels, Region, Spec
+
+Options: TypeAlias = Mapping[str, Any]  # the values are the format's own, checked by it
+
+
+class Reader(ABC):
+    """An image in a file, described by its header; pixels are decoded by ``read`` only.
+
+    A reader holds facts and no open handle, so it pickles and may be used from many threads at once.
+    """
+
+    resource: Resource
+    format: str
+    """Pillow's name: ``"TIFF"``."""
+    spec: Spec
+    info: Mapping[str, Any]
+    """Metadata under Pillow's names: ``dpi``, ``icc_profile``, ``exif``, ..."""
+    reads_regions: bool
+    """False where only the whole image can be decoded: ``read`` is then called once, with everything."""
+    unit: tuple[int, int]
+    """Width and height of what is decoded at a time: a tile, a strip, or the whole image."""
+    shrinks: Sequence[int] = (1,)
+    """The reductions that the decoder offers, 1 included."""
+
+    @abstractmethod
+    def read(self, region: Region, shrink: int = 1) -> Pixels:
+        """Decode ``region`` (in pixels of the reduced image) to a fresh (height, width, bands) array.
+
+        Raises ``SourceChangedError``, ``CorruptImageError`` or ``TruncatedImageError``, naming the file and the tile.
+        """
+
+    def shrunk(self, shrink: int) -> Spec:
+        """The spec of the image as decoded at a reduction."""
+        if shrink == 1:
+            return self.spec
+        raise ValueError(f"{self.format} cannot be read at 1/{shrink}")
+
+    @abstractmethod
+    def stored_bytes(self, region: Region, shrink: int = 1) -> int:
+        """How many bytes of the file hold ``region``: the forecast of what ``read`` will fetch."""
+
+
+class Encoder(ABC):
+    """One save, its options checked: makes the file's bytes."""
+
+
+class WholeEncoder(Encoder):
+    """For formats whose file is made from the whole image at once."""
+
+    @abstractmethod
+    def encode(self, pixels: Pixels) -> bytes | memoryview:
+        """The file's bytes for all ``pixels``, a (height, width, bands) array."""
+
+
+class TileEncoder(Encoder):
+    """For formats whose tiles are compressed apart, in parallel, and joined by a short serial step.
+
+    It holds no open file, so it pickles into tasks. ``begin``, ``place`` and ``finish`` work on a path.
+    """
+
+    unit: tuple[int, int]
+    """Width and height of an encoded tile; regions given to ``encode`` start and end on multiples of it."""
+
+    @abstractmethod
+    def begin(self, path: str) -> int:
+        """Write the head of the file; returns the offset at which tile data starts."""
+
+    @abstractmethod
+    def encode(self, region: Region, pixels: Pixels) -> list[tuple[int, bytes]]:
+        """Compress the tiles of ``region``: (tile index, bytes), in index order."""
+
+    @abstractmethod
+    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[tuple[int, int, int]]]:
+        """Write encoded tiles at ``offset``; returns the next offset and (tile index, offset, length) for each."""
+
+    @abstractmethod
+    def finish(self, path: str, offset: int, placed: list[tuple[int, int, int]]) -> None:
+        """Write the tables that make the file readable; ``placed`` covers every tile."""
+
+
+@dataclass(frozen=True)
+class Format(ABC):
+    """One file format."""
+
+    name: ClassVar[str]
+    """Pillow's name: ``"TIFF"``."""
+    extensions: ClassVar[tuple[str, ...]]
+    """Lower case, with the dot; the first is the usual one."""
+
+    @abstractmethod
+    def matches(self, head: bytes) -> bool:
+        """Whether a file that begins with ``head`` (its first 64 bytes) is of this format."""
+
+    @abstractmethod
+    def open(self, resource: Resource) -> Reader:
+        """Read the header. Raises ``CorruptImageError``, ``UnsupportedFormatError`` or ``LimitError``."""
+
+    @abstractmethod
+    def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
+        """Check a save at the call: raises ``ArgumentError`` for a mode or an option that the format does not have."""

@@ -1,0 +1,85 @@
+"""Loops that numba compiles, each beside a NumPy form that gives the same bits.
+
+A kernel of this package has two forms. The *plain* form is a few lines of NumPy that sum in a fixed order; it is the
+definition, and it needs nothing compiled. The *loop* form is the same sums written as scalar loops for numba, without
+fastmath, so that no multiply and add are fused and every CPU gives the same bits. ``Exact`` pairs them and picks:
+small work runs plain until the loop is there, everything else runs the loop.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+COMPILE_ABOVE = 1 << 20
+"""Samples from which loading numba and its cached machine code (about 0.3 s) pays for itself."""
+
+
+class Loop(Generic[P, R]):
+    """A function of scalars and flat arrays that numba compiles on first use and keeps on disk.
+
+    ``ready`` is true once it has run compiled in this process, so that a call costs no load.
+    """
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        self.function = function
+        self.ready = False
+        self._compiled: Callable[P, R] | None = None
+        self._lock = threading.Lock()
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        compiled = self._compiled
+        if compiled is None:
+            with self._lock:
+                compiled = self._compiled = self._compiled or _jit(self.function)
+        result = compiled(*args, **kwargs)
+        self.ready = True
+        return result
+
+
+def _jit(function: Callable[P, R]) -> Callable[P, R]:
+    import numba
+
+    jitted: Callable[P, R] = numba.njit(
+        nogil=True, cache=True, fastmath=False, boundscheck=False, error_model="numpy"
+    )(function)
+    return jitted
+
+
+class Exact(Generic[P, R]):
+    """A kernel in two forms that give the same bits; calling it picks the one that is quicker to start."""
+
+    def __init__(self, plain: Callable[P, R], fast: Callable[P, R], loop: Loop[..., Any]) -> None:
+        self.plain = plain
+        self.fast = fast
+        self.loop = loop
+        functools.update_wrapper(self, plain)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._pick(args)(*args, **kwargs)
+
+    def _pick(self, args: tuple[Any, ...]) -> Callable[P, R]:
+        samples = next((a.size for a in args if isinstance(a, np.ndarray)), 0)
+        return self.fast if self.loop.ready or samples >= COMPILE_ABOVE else self.plain
+
+
+def loop(function: Callable[P, R]) -> Loop[P, R]:
+    """Mark ``function`` as the body of a compiled loop; numba is imported when it is first called."""
+    return Loop(function)
+
+
+def exact(loop: Loop[..., Any]) -> Callable[[Callable[P, R]], Callable[[Callable[P, R]], Exact[P, R]]]:
+    """Pair a plain form with the form that calls ``loop``::
+
+        @exact(_affine_loop)(_affine_plain)
+        def affine(pixels, scale, offset): ...
+    """
+    return lambda plain: lambda fast: Exact(plain, fast, loop)
