@@ -1,0 +1,352 @@
+"""What an operation is, and the six localities that carry all logic about regions.
+
+An op is a frozen value: a name and parameters. It says what comes out (``infer``), which part of its inputs a part of
+its output needs (``demand``), and computes that part (``compute``). Concrete ops derive from a locality, write a
+docstring, their parameters and one line that calls a kernel, and live in ``imgrs.ops``; none is known here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+import numpy as np
+import numpy.typing as npt
+
+from imgrs.errors import ArgumentError
+from imgrs.graph import parameters
+from imgrs.types import Pixels, Region, Spec, Tile
+
+C = TypeVar("C", bound=type[Any])
+
+
+@dataclass_transform(
+    frozen_default=True,
+    field_specifiers=(
+        parameters.number,
+        parameters.whole,
+        parameters.flag,
+        parameters.choice,
+        parameters.checked,
+        dataclasses.field,
+    ),
+)
+def op(cls: C) -> C:
+    """Declare an operation: a frozen dataclass whose fields are its parameters."""
+    return dataclass(frozen=True)(cls)
+
+
+@dataclass(frozen=True)
+class Takes:
+    """The kinds of image that an op accepts."""
+
+    encodings: frozenset[str]
+    dtypes: frozenset[str]
+
+    def __contains__(self, spec: Spec) -> bool:
+        return spec.encoding in self.encodings and spec.dtype in self.dtypes
+
+
+_DEPTHS = frozenset({"uint8", "uint16", "float32"})
+COLOR = Takes(frozenset({"gray", "srgb"}), _DEPTHS)
+"""L, LA, RGB and RGBA at 8, 16 and 32 bits: what tone and color ops take."""
+SAMPLES = Takes(frozenset({"gray", "srgb", "multiband"}), _DEPTHS)
+"""The same, and any number of bands: what works on each sample alone."""
+ANY = Takes(frozenset({"gray", "srgb", "cmyk", "multiband"}), _DEPTHS | {"bool"})
+"""Every image: what moves pixels and does not change them."""
+
+
+class Op:
+    """What is done to images, as a value: frozen, comparable, picklable, and unaware of graphs."""
+
+    name: ClassVar[str] = "op"
+    """What listings and messages call it: the class name in snake case unless given."""
+    version: ClassVar[int] = 1
+    """Raised when the same parameters come to mean other pixels, so that keys differ."""
+    takes: ClassVar[Takes] = ANY
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def __post_init__(self) -> None:
+        parameters.normalize(self.name, self)
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The canonical text of the op (name, version, parameters), the same in every process."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]  # ops are
+        return json.dumps([self.name, self.version, fields], sort_keys=True, default=_canonical).encode()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "encoded"}
+
+    def check(self, specs: Sequence[Spec]) -> None:
+        """Raise ``ArgumentError`` for an input of a kind that the op does not take."""
+        for spec in specs:
+            if spec.encoding != "statistic" and spec not in self.takes:
+                raise ArgumentError(f"{self.name} does not take {spec.mode} {spec.dtype} images; {self._way_out(spec)}")
+
+    def _way_out(self, spec: Spec) -> str:
+        if spec.encoding in self.takes.encodings:
+            wanted = "uint8" if "uint8" in self.takes.dtypes else min(self.takes.dtypes)
+            return f'convert("L") first' if spec.dtype == "bool" else f'astype("{wanted}") first'
+        return 'convert("RGB") first' if "srgb" in self.takes.encodings else 'convert("L") first'
+
+    def infer(self, *specs: Spec) -> Spec:
+        """What comes out, known without pixels. Raises ``ArgumentError`` for inputs that do not fit together."""
+        return specs[0]
+
+    @abstractmethod
+    def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
+        """The part of each input that ``region`` of the output needs, clipped to the input; empty where none."""
+
+    def prepare(self, *specs: Spec) -> Any:
+        """Tables and coefficients, computed once when planning and handed to every ``compute``; they pickle."""
+        return None
+
+    @abstractmethod
+    def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
+        """The pixels of ``out``, of the image that ``spec`` describes, from tiles that cover ``demand(out)``."""
+
+    def apply_to(self, *arrays: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Run the op on whole images given as arrays (two axes: gray, three: RGB or RGBA), outside any graph."""
+        tiles = []
+        for array in arrays:
+            pixels = np.asarray(array)
+            spec = spec_of(pixels)
+            tiles.append(Tile(spec.region, pixels.reshape(spec.height, spec.width, spec.bands), spec))
+        specs = [tile.spec for tile in tiles]
+        self.check(specs)
+        result = self.infer(*specs)
+        return self.compute(result.region, tiles, result, self.prepare(*specs)).reshape(result.shape)
+
+
+def spec_of(array: npt.NDArray[Any]) -> Spec:
+    """What an array is as an image: gray with two axes, else by its number of bands as Pillow has it."""
+    height, width = array.shape[:2]
+    bands = array.shape[2] if array.ndim == 3 else 1
+    encoding = {1: "gray", 2: "gray", 3: "srgb", 4: "srgb"}.get(bands, "multiband")
+    return Spec(width, height, bands, bands in (2, 4), array.dtype.name, encoding)
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, (np.integer, np.floating, np.bool_)):
+        return value.item()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [type(value).__name__, {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}]
+    raise TypeError(f"{type(value).__name__} has no canonical text; a parameter is numbers, text, bytes or tuples of them")
+
+
+class Source(Op):
+    """Makes an image from nothing but its parameters: a file, a color, an array. Has no inputs."""
+
+    reads_regions: ClassVar[bool] = True
+
+    def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
+        return ()
+
+    @abstractmethod
+    def read(self, region: Region) -> Pixels:
+        """The pixels of ``region``."""
+
+    def stored_bytes(self, region: Region) -> int:
+        """How many bytes ``read(region)`` fetches from a file."""
+        return 0
+
+    def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
+        return self.read(out)
+
+
+class Point(Op):
+    """Each output pixel depends on the input pixels at the same place, and on statistics as a whole."""
+
+    def infer(self, *specs: Spec) -> Spec:
+        images = [spec for spec in specs if spec.encoding != "statistic"]
+        for other in images[1:]:
+            if other.size != images[0].size:
+                raise ArgumentError(
+                    f"{self.name}: images must have one size, got {_size(images[0])} and {_size(other)}; "
+                    "resize(), crop() or pad() one of them first"
+                )
+        return images[0]
+
+    def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
+        return tuple(spec.region if spec.encoding == "statistic" else region for spec in specs)
+
+    @abstractmethod
+    def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:
+        """The output for input arrays of one height and width; ``spec`` is the first input's.
+
+        Statistics come whole, after the images.
+        """
+
+    def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
+        arrays = [
+            tile.pixels if tile.spec.encoding == "statistic" else np.ascontiguousarray(tile.crop(out))
+            for tile in tiles
+        ]
+        return self.apply(*arrays, spec=tiles[0].spec, prepared=prepared)
+
+
+class Sample(Point):
+    """Each output sample depends on that sample alone; alpha is left alone.
+
+    The author writes ``curve``. On 8- and 16-bit images it is run on every possible value into a table of that dtype;
+    on float images it is evaluated in float64 and rounded to float32 once.
+    """
+
+    takes = SAMPLES
+
+    @abstractmethod
+    def curve(self, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The formula, element by element, on the 0..255 scale; not rounded, not clipped."""
+
+    @property
+    def affine(self) -> tuple[float, float] | None:
+        """``(a, b)`` where the curve is ``a * x + b``, else None: floats then take a quicker path."""
+        return None
+
+    def prepare(self, *specs: Spec) -> Any:
+        from imgrs.kernels import tone
+
+        return None if specs[0].dtype == "float32" else tone.table_of(self.curve, specs[0].dtype)
+
+    def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:
+        from imgrs.kernels import tone
+
+        (image,) = pixels
+        colors = spec.colors
+        if prepared is not None:
+            return tone.apply_table(image, prepared, colors)
+        if self.affine is not None:
+            scale, offset = self.affine
+            return tone.affine_f32(image, scale, offset / 255.0, colors)
+        return tone.curve_f32(image, self.curve, colors)
+
+
+class Window(Op):
+    """Each output pixel depends on the input pixels within ``margin`` of it; the image's own edge is replicated.
+
+    ``alpha`` says what becomes of opacity: ``"straight"`` filters the color bands and leaves alpha alone;
+    ``"premultiplied"`` filters color weighted by alpha, in float32, and alpha itself.
+    """
+
+    takes = COLOR
+    alpha: ClassVar[str] = "straight"
+
+    @property
+    @abstractmethod
+    def margin(self) -> tuple[int, int]:
+        """How far the window reaches, across and down, in pixels."""
+
+    @abstractmethod
+    def apply(self, padded: Pixels, at: Region, prepared: Any) -> Pixels:
+        """The pixels of ``at`` from an array that reaches ``margin`` further on each side.
+
+        A float32 array gives a float32 array, neither rounded nor clipped, whatever the image's dtype.
+        """
+
+    def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
+        return (region.grow(*self.margin) & specs[0].region,)
+
+    def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
+        (tile,) = tiles
+        padded = replicate(tile, out.grow(*self.margin))
+        if not tile.spec.alpha:
+            return self.apply(padded, out, prepared)
+        if self.alpha == "premultiplied":
+            from imgrs.kernels import color
+
+            filtered = self.apply(color.premultiply(padded), out, prepared)
+            return color.unpremultiply(filtered, tile.spec.dtype)
+        colors = self.apply(np.ascontiguousarray(padded[..., :-1]), out, prepared)
+        return np.concatenate([colors, tile.crop(out)[..., -1:]], axis=2)
+
+
+class Remap(Op):
+    """Each output pixel comes from some other place of one input: crops, turns, resizes, warps.
+
+    ``index_map`` is true where every output pixel is one input pixel, unchanged: then anything that works on samples
+    may be done on either side. ``alpha`` is as for ``Window``; an index map moves alpha with the rest.
+    """
+
+    alpha: ClassVar[str] = "straight"
+
+    @property
+    def index_map(self) -> bool:
+        return False
+
+    @abstractmethod
+    def source_of(self, region: Region, spec: Spec) -> Region:
+        """The box of the input (described by ``spec``) that ``region`` of the output is made from."""
+
+    @abstractmethod
+    def apply(self, tile: Tile, out: Region, spec: Spec, prepared: Any) -> Pixels:
+        """The pixels of ``out`` (of the output described by ``spec``) from a contiguous tile that covers its source.
+
+        A float32 tile gives float32 pixels, neither rounded nor clipped.
+        """
+
+    def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
+        return (self.source_of(region, specs[0]) & specs[0].region,)
+
+    def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
+        (tile,) = tiles
+        wanted = self.demand(out, tile.spec)[0]
+        tile = Tile(wanted, np.ascontiguousarray(tile.crop(wanted)), tile.spec)
+        if not (tile.spec.alpha and self.alpha == "premultiplied") or self.index_map:
+            return self.apply(tile, out, spec, prepared)
+        from imgrs.kernels import color
+
+        weighted = Tile(tile.region, color.premultiply(tile.pixels), tile.spec)
+        return color.unpremultiply(self.apply(weighted, out, spec, prepared), tile.spec.dtype)
+
+
+class Fold(Op):
+    """A statistic of the whole image, gathered tile by tile; exact, so that it does not depend on the tiling."""
+
+    takes = SAMPLES
+
+    @abstractmethod
+    def partial(self, tile: Tile) -> Any:
+        """What one tile contributes; it pickles."""
+
+    @abstractmethod
+    def combine(self, first: Any, second: Any) -> Any:
+        """Two contributions as one; associative and commutative to the last bit."""
+
+    @abstractmethod
+    def finish(self, total: Any, spec: Spec) -> Pixels:
+        """The statistic, shaped (height, width, bands) as ``infer`` says; ``spec`` is the input's."""
+
+    def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
+        return (specs[0].region,)
+
+    def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
+        (tile,) = tiles
+        return self.finish(self.partial(tile), tile.spec)
+
+
+def replicate(tile: Tile, wanted: Region) -> Pixels:
+    """The pixels of ``wanted``; beyond the image the nearest edge pixel. The tile covers what is inside."""
+    inside = wanted & tile.spec.region
+    pixels = tile.crop(inside)
+    if inside == wanted:
+        return np.ascontiguousarray(pixels)
+    rows = (inside.top - wanted.top, wanted.bottom - inside.bottom)
+    columns = (inside.left - wanted.left, wanted.right - inside.right)
+    return np.pad(pixels, (rows, columns, (0, 0)), mode="edge")
+
+
+def _size(spec: Spec) -> str:
+    return f"{spec.width}x{spec.height}"
