@@ -97,7 +97,7 @@ class Op:
     def _way_out(self, spec: Spec) -> str:
         if spec.encoding in self.takes.encodings:
             wanted = "uint8" if "uint8" in self.takes.dtypes else min(self.takes.dtypes)
-            return f'convert("L") first' if spec.dtype == "bool" else f'astype("{wanted}") first'
+            return 'convert("L") first' if spec.dtype == "bool" else f'astype("{wanted}") first'
         return 'convert("RGB") first' if "srgb" in self.takes.encodings else 'convert("L") first'
 
     def infer(self, *specs: Spec) -> Spec:
@@ -144,7 +144,9 @@ def _canonical(value: Any) -> Any:
         return value.item()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [type(value).__name__, {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}]
-    raise TypeError(f"{type(value).__name__} has no canonical text; a parameter is numbers, text, bytes or tuples of them")
+    raise TypeError(
+        f"{type(value).__name__} has no canonical text; a parameter is numbers, text, bytes or tuples of them"
+    )
 
 
 class Source(Op):
@@ -192,8 +194,7 @@ class Point(Op):
 
     def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
         arrays = [
-            tile.pixels if tile.spec.encoding == "statistic" else np.ascontiguousarray(tile.crop(out))
-            for tile in tiles
+            tile.pixels if tile.spec.encoding == "statistic" else np.ascontiguousarray(tile.crop(out)) for tile in tiles
         ]
         return self.apply(*arrays, spec=tiles[0].spec, prepared=prepared)
 

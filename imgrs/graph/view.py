@@ -1,0 +1,44 @@
+"""A graph for other tools: networkx, and DOT for Graphviz."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from imgrs.graph.node import Node, walk
+from imgrs.graph.text import arguments
+
+if TYPE_CHECKING:
+    import networkx
+
+
+def to_networkx(outputs: Sequence[Node]) -> networkx.MultiDiGraph[int]:
+    """A directed graph numbered as the listing is; edges run from input to use and carry the input's ``position``.
+
+    Each node has ``op`` (its name), ``parameters`` (a dict), ``spec`` and ``key``.
+    """
+    import networkx
+
+    order = walk(outputs)
+    number = {node: i for i, node in enumerate(order, start=1)}
+    graph: networkx.MultiDiGraph[int] = networkx.MultiDiGraph()
+    for node in order:
+        parameters = {f: getattr(node.op, f) for f in getattr(node.op, "__dataclass_fields__", ())}
+        graph.add_node(number[node], op=node.op.name, parameters=parameters, spec=node.spec, key=node.key)
+    for node in order:
+        for position, other in enumerate(node.inputs):
+            graph.add_edge(number[other], number[node], position=position)
+    return graph
+
+
+def to_dot(outputs: Sequence[Node]) -> str:
+    """The graph in the DOT language: ``Path("graph.dot").write_text(img.to_dot())``, then ``dot -Tsvg graph.dot``."""
+    order = walk(outputs)
+    number = {node: i for i, node in enumerate(order, start=1)}
+    lines = ["digraph imgrs {", "  rankdir=TB;", '  node [shape=box, fontname="sans-serif"];']
+    for node in order:
+        label = f"{node.op.name}({', '.join(arguments(node.op))})\n{node.spec}"
+        quoted = label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        lines.append(f'  n{number[node]} [label="{quoted}"];')
+    lines += [f"  n{number[other]} -> n{number[node]};" for node in order for other in node.inputs]
+    return "\n".join([*lines, "}"]) + "\n"
