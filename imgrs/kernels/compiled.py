@@ -48,9 +48,9 @@ class Loop(Generic[P, R]):
 def _jit(function: Callable[P, R]) -> Callable[P, R]:
     import numba
 
-    jitted: Callable[P, R] = numba.njit(
-        nogil=True, cache=True, fastmath=False, boundscheck=False, error_model="numpy"
-    )(function)
+    jitted: Callable[P, R] = numba.njit(nogil=True, cache=True, fastmath=False, boundscheck=False, error_model="numpy")(
+        function
+    )
     return jitted
 
 
@@ -79,7 +79,7 @@ def loop(function: Callable[P, R]) -> Loop[P, R]:
 def exact(loop: Loop[..., Any]) -> Callable[[Callable[P, R]], Callable[[Callable[P, R]], Exact[P, R]]]:
     """Pair a plain form with the form that calls ``loop``::
 
-        @exact(_affine_loop)(_affine_plain)
-        def affine(pixels, scale, offset): ...
+    @exact(_affine_loop)(_affine_plain)
+    def affine(pixels, scale, offset): ...
     """
     return lambda plain: lambda fast: Exact(plain, fast, loop)

@@ -1,0 +1,176 @@
+"""Options of the engine: where they come from, and one frozen record of what holds for a run.
+
+An option is, in this order: the keyword of ``compute`` or ``save``; the innermost ``with options(...)``; ``dask.config``
+under ``imgrs`` (which ``set_options``, a YAML file of Dask's, or an environment variable such as
+``DASK_IMGRS__MEMORY_LIMIT=512MiB`` sets); the default. It is read once, in the calling thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from imgrs.errors import ArgumentError, ArgumentTypeError
+
+NAMES = ("chunks", "scheduler", "workers", "memory_limit", "optimizer", "cache")
+_NAMED_SCHEDULERS = {
+    "threads": "threads",
+    "threading": "threads",
+    "sync": "sync",
+    "synchronous": "sync",
+    "single-threaded": "sync",
+    "processes": "processes",
+    "multiprocessing": "processes",
+    "distributed": "distributed",
+}
+_OPTIMIZERS = {True: "exact", False: "off", "exact": "exact", "off": "off", "fast": "fast"}
+
+_local: ContextVar[Mapping[str, Any]] = ContextVar("imgrs_options", default={})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of one run. ``None`` is "choose": tile size, scheduler and workers are then the engine's choice."""
+
+    chunks: tuple[int, int] | None
+    scheduler: Any  # a name, a distributed.Client, a callable as Dask takes it, or None
+    workers: int
+    memory_limit: int
+    optimizer: str
+
+
+@contextmanager
+def options(**values: Any) -> Iterator[None]:
+    """Set options for the calls inside the ``with`` block, in this thread or task only.
+
+    Parameters: ``chunks=(width, height)``, the compute tile in pixels; ``scheduler="threads" | "sync" | "processes" |
+    "distributed"`` or a ``distributed.Client``; ``workers``, a number; ``memory_limit``, bytes or text such as
+    ``"512MiB"``; ``optimizer="exact" | "off" | "fast"``. Raises ``ArgumentError`` for others.
+
+    >>> import imgrs
+    >>> with imgrs.options(chunks=(256, 256), scheduler="sync"):
+    ...     array = imgrs.new("L", (64, 64), 7).compute()
+    """
+    token = _local.set({**_local.get(), **_checked(values)})
+    try:
+        yield
+    finally:
+        _local.reset(token)
+
+
+def set_options(**values: Any) -> None:
+    """Set options for the whole process, as ``dask.config`` keeps them; the parameters are those of ``options``."""
+    import dask.config
+
+    dask.config.set({f"imgrs.{name}": value for name, value in _checked(values).items()})
+
+
+def settings(**values: Any) -> Settings:
+    """What holds now for a call with these keywords; ``None`` stands for "not given"."""
+    import dask.config
+
+    found = {name: dask.config.get(f"imgrs.{name}", None) for name in NAMES}
+    found = _checked({name: value for name, value in found.items() if value is not None})
+    found |= _local.get()
+    found |= _checked({name: value for name, value in values.items() if value is not None})
+    workers = found.get("workers") or dask.config.get("num_workers", None) or available_cpus()
+    limit = found.get("memory_limit")
+    return Settings(
+        chunks=found.get("chunks"),
+        scheduler=found.get("scheduler"),
+        workers=int(workers),
+        memory_limit=available_memory() // 4 if limit is None else limit,
+        optimizer=found.get("optimizer", "exact"),
+    )
+
+
+def available_cpus() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_memory() -> int:
+    """Bytes that could be used now: what the machine has free, or the control group allows, whichever is less."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    for limit_file, usage_file in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            with open(limit_file) as limit, open(usage_file) as usage:
+                text = limit.read().strip()
+                if text != "max":
+                    free = min(free, max(int(text) - int(usage.read()), 0))
+        except (OSError, ValueError):
+            continue
+    return free
+
+
+def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    for name in values:
+        if name not in NAMES:
+            raise ArgumentTypeError(f"options: {name!r} is not an option; the options are {', '.join(NAMES)}")
+    return {name: _CHECKS[name](value) for name, value in values.items() if value is not None}
+
+
+def _chunks(value: Any) -> tuple[int, int]:
+    sides = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ArgumentError(f"options: chunks must be (width, height) in pixels, each at least 1, got {value!r}")
+    return int(sides[0]), int(sides[1])
+
+
+def _scheduler(value: Any) -> Any:
+    if isinstance(value, str):
+        if value.lower() not in _NAMED_SCHEDULERS:
+            raise ArgumentError(
+                f"options: scheduler must be threads, sync, processes, distributed or a distributed.Client, got {value!r}"
+            )
+        return _NAMED_SCHEDULERS[value.lower()]
+    if callable(value) or callable(getattr(value, "get", None)):
+        return value
+    raise ArgumentTypeError(f"options: scheduler must be a name or a distributed.Client, got {type(value).__name__}")
+
+
+def _workers(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ArgumentError(f"options: workers must be a whole number of at least 1, got {value!r}")
+    return value
+
+
+def _memory(value: Any) -> int:
+    import dask.utils
+
+    try:
+        limit = int(dask.utils.parse_bytes(value))
+    except (TypeError, ValueError, AttributeError):
+        limit = 0
+    if limit < 1:
+        raise ArgumentError(f'options: memory_limit must be bytes or text such as "512MiB", got {value!r}')
+    return limit
+
+
+def _optimizer(value: Any) -> str:
+    if not isinstance(value, (str, bool)) or value not in _OPTIMIZERS:
+        raise ArgumentError(f'options: optimizer must be "exact", "off" or "fast", got {value!r}')
+    return _OPTIMIZERS[value]
+
+
+def _cache(value: Any) -> Any:
+    raise ArgumentError("options: cache is not available yet; leave it out")
+
+
+_CHECKS = {
+    "chunks": _chunks,
+    "scheduler": _scheduler,
+    "workers": _workers,
+    "memory_limit": _memory,
+    "optimizer": _optimizer,
+    "cache": _cache,
+}

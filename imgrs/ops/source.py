@@ -1,0 +1,106 @@
+"""Where images come from: a file, a color, an array in memory, a Dask array."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from imgrs.graph.op import Source, op
+from imgrs.graph.parameters import whole
+from imgrs.io.format import Reader
+from imgrs.types import Pixels, Region, Spec
+
+
+@op
+class Open(Source):
+    """The image in a file, decoded at 1/``shrink`` where the format can."""
+
+    reader: Reader = field(repr=False)
+    shrink: int = whole(1, 8, default=1)
+
+    @property
+    def reads_regions(self) -> bool:  # type: ignore[override]  # known per file, not per class
+        return self.reader.reads_regions
+
+    @cached_property
+    def encoded(self) -> bytes:
+        resource = self.reader.resource
+        return f"{self.name} {self.version} {self.reader.format} {resource.identity} 1/{self.shrink}".encode()
+
+    def infer(self, *specs: Spec) -> Spec:
+        return self.reader.shrunk(self.shrink)
+
+    def read(self, region: Region) -> Pixels:
+        return self.reader.read(region, self.shrink)
+
+    def stored_bytes(self, region: Region) -> int:
+        return self.reader.stored_bytes(region, self.shrink)
+
+    def __hash__(self) -> int:
+        return hash(self.encoded)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Open) and other.encoded == self.encoded
+
+
+@op
+class New(Source):
+    """An image of one color; ``color`` holds one sample per band, in the image's own units."""
+
+    spec: Spec
+    color: tuple[float, ...]
+
+    def infer(self, *specs: Spec) -> Spec:
+        return self.spec
+
+    def read(self, region: Region) -> Pixels:
+        shape = (region.height, region.width, self.spec.bands)
+        return np.broadcast_to(np.asarray(self.color, self.spec.dtype), shape).copy()
+
+
+@op
+class FromArray(Source):
+    """An array in memory, viewed and not copied; its content is hashed when a key is first asked for."""
+
+    array: Pixels = field(repr=False, compare=False)
+    spec: Spec
+    identity: int = field(repr=False)
+
+    @cached_property
+    def encoded(self) -> bytes:
+        digest = hashlib.blake2b(digest_size=16)
+        for start in range(0, self.spec.height, 1024):
+            digest.update(np.ascontiguousarray(self.array[start : start + 1024]))
+        return f"{self.name} {self.version} {self.spec} {digest.hexdigest()}".encode()
+
+    def infer(self, *specs: Spec) -> Spec:
+        return self.spec
+
+    def read(self, region: Region) -> Pixels:
+        rows, columns = region.slices_in(self.spec.region)
+        return self.array[rows, columns]
+
+
+@op
+class FromDask(Source):
+    """A Dask array with three axes, computed chunk by chunk as tiles need it."""
+
+    array: Any = field(repr=False, compare=False)  # a dask.array.Array, which has no type information
+    spec: Spec
+    dask_name: str
+
+    @cached_property
+    def encoded(self) -> bytes:
+        return f"{self.name} {self.version} {self.spec} {self.dask_name}".encode()
+
+    def infer(self, *specs: Spec) -> Spec:
+        return self.spec
+
+    def read(self, region: Region) -> Pixels:
+        rows, columns = region.slices_in(self.spec.region)
+        pixels: Pixels = np.ascontiguousarray(self.array[rows, columns].compute())
+        return pixels

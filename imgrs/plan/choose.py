@@ -1,0 +1,269 @@
+"""How a plan is chosen: where the graph is cut into stages, and how large the tiles are.
+
+A stage ends where something must be whole before work goes on (a statistic, a file that decodes in one piece), where
+keeping pixels is cheaper than making them again for every tile that needs them, and at the outputs. Each tile size is
+tried; the quickest plan that fits the memory limit wins.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from imgrs.config import Settings
+from imgrs.errors import MemoryBudgetError
+from imgrs.graph.node import Node, walk
+from imgrs.graph.op import Fold, Source
+from imgrs.graph.rewrite import Firing
+from imgrs.ops.source import FromArray, FromDask
+from imgrs.optimize import optimize
+from imgrs.plan import cost
+from imgrs.plan.memory import footprint_of
+from imgrs.plan.program import Program, program_of
+from imgrs.plan.stages import Forecast, Grid, Plan, Stage, footprint_pixels
+from imgrs.types import Region
+
+SIDES = (2048, 4096, 1024, 512, 256, 128, 64, 32, 16, 8)
+"""Compute tiles to choose from, in pixels a side; an earlier one wins unless a later one is 3 % quicker."""
+LARGEST_FOOTPRINT = 4096 * 4096
+"""Pixels of any one image that a task may need, unless the user sets ``chunks``."""
+SAMPLED = 5
+"""Tiles on which demand is measured, along each axis."""
+STEPS_TO_MEASURE = 5_000
+"""Step evaluations that measuring one plan may take; long programs are measured on fewer tiles."""
+CUTS = 16
+"""Nodes that the rule keeps, at most."""
+WAITING_PER_WORKER = 4
+"""Encoded tiles that may wait for their place in a file, for each worker."""
+SHARED_TILES = 64 << 20
+"""Bytes of decoded source tiles that tasks share."""
+
+
+def plan(outputs: Sequence[Node], settings: Settings, unit: tuple[int, int] = (1, 1)) -> Plan:
+    """Optimize ``outputs`` and cut them into stages that fit ``settings``; nothing is read.
+
+    Output tiles are multiples of ``unit``, a file's own tile. Raises ``MemoryBudgetError`` where no tile size fits.
+    """
+    after, trace = optimize(tuple(outputs), settings.optimizer)
+    best: Plan | None = None
+    smallest: Plan | None = None
+    for side in _sides(after, settings, unit):
+        draft, largest = _draft(tuple(outputs), after, trace, settings, side)
+        if smallest is None or draft.forecast.peak_bytes < smallest.forecast.peak_bytes:
+            smallest = draft
+        bounded = largest <= LARGEST_FOOTPRINT or settings.chunks is not None
+        fits = bounded and draft.forecast.peak_bytes <= settings.memory_limit
+        if fits and (best is None or draft.forecast.seconds < 0.97 * best.forecast.seconds):
+            best = draft
+        elif best is not None:
+            break  # tiles only get smaller from here, and halos dearer
+    if best is not None:
+        return best
+    assert smallest is not None
+    if smallest.forecast.peak_bytes > settings.memory_limit:
+        smallest = _spilled(smallest)
+    if smallest.forecast.peak_bytes <= settings.memory_limit:
+        return smallest
+    need = smallest.forecast.peak_bytes
+    raise MemoryBudgetError(
+        f"no plan fits memory_limit={_mib(settings.memory_limit)}: the smallest needs about {_mib(need)}; "
+        f'set memory_limit="{_mib(need + (need >> 3))}", or fewer workers than {settings.workers}'
+    )
+
+
+def _sides(after: Sequence[Node], settings: Settings, unit: tuple[int, int]) -> list[tuple[int, int]]:
+    def whole_units(width: int, height: int) -> tuple[int, int]:
+        return -(-width // unit[0]) * unit[0], -(-height // unit[1]) * unit[1]
+
+    if settings.chunks is not None:
+        return [whole_units(*settings.chunks)]
+    widest = max(max(node.spec.size) for node in after)
+    sides = [side for side in SIDES if side < widest]
+    if widest <= SIDES[0]:
+        sides.insert(0, widest)
+    return list(dict.fromkeys(whole_units(side, side) for side in sides or [widest]))
+
+
+def _draft(
+    before: tuple[Node, ...],
+    after: tuple[Node, ...],
+    trace: tuple[Firing, ...],
+    settings: Settings,
+    side: tuple[int, int],
+) -> tuple[Plan, int]:
+    """A plan with output tiles of ``side``, whether or not it fits, and the pixels of its largest footprint."""
+    externals, kept = _must_be_whole(after)
+    measured = _Measured(after, externals, kept, side)
+    for _ in range(CUTS):
+        found = measured.worth_keeping()
+        if found is None:
+            break
+        kept = dict(sorted([*kept.items(), found], key=lambda item: measured.place[item[0]]))
+        measured = _Measured(after, externals, kept, side)
+    forecast = _forecast(measured, settings)
+    return Plan(before, after, trace, settings, measured.stages, measured.slots, forecast), measured.largest
+
+
+def _must_be_whole(after: Sequence[Node]) -> tuple[list[Node], dict[Node, str]]:
+    """The images that are there already; and what no tile can make alone, with the reason."""
+    externals: list[Node] = []
+    whole: dict[Node, str] = {}
+    for node in walk(after):
+        if isinstance(node.op, (FromArray, FromDask)):
+            externals.append(node)
+        elif isinstance(node.op, Fold):
+            whole[node] = "a statistic of the whole image"
+        elif isinstance(node.op, Source) and not node.op.reads_regions:
+            whole[node] = "the format decodes in one piece"
+    return externals, whole
+
+
+def _stages(
+    after: Sequence[Node], slots: dict[Node, int], kept: dict[Node, str], side: tuple[int, int]
+) -> tuple[Stage, ...]:
+    """What is kept, in order (statistics of one image together), then the outputs, those of one size together."""
+    stages: list[Stage] = []
+    folds: dict[Node, list[Node]] = {}
+    for node in kept:
+        if isinstance(node.op, Fold):
+            folds.setdefault(node.inputs[0], []).append(node)
+    for node, reason in kept.items():
+        if not isinstance(node.op, Fold):
+            program, order = program_of([node], {other: slot for other, slot in slots.items() if other is not node})
+            decodes = isinstance(node.op, Source)
+            grid = Grid(*node.spec.size, node.spec.size) if decodes else _bounded(program, node.spec.size, side)
+            stages.append(Stage("decode" if decodes else "keep", (node,), program, order, grid, reason))
+        elif node is folds[node.inputs[0]][0]:
+            (image,) = node.inputs
+            program, order = program_of([image], slots)
+            grid = _bounded(program, image.spec.size, side)
+            stages.append(Stage("fold", tuple(folds[image]), program, order, grid, reason))
+    sizes: dict[tuple[int, int], list[Node]] = {}
+    for node in dict.fromkeys(after):
+        sizes.setdefault(node.spec.size, []).append(node)
+    for size, nodes in sizes.items():
+        program, order = program_of(nodes, slots)
+        stages.append(Stage("output", tuple(nodes), program, order, Grid(*size, side), "asked for"))
+    return tuple(stages)
+
+
+def _bounded(program: Program, size: tuple[int, int], side: tuple[int, int]) -> Grid:
+    """The grid of a stage that is not an output: at most 2,048 a side, halved until a task's footprint is bounded."""
+    width, height = min(side[0], SIDES[0]), min(side[1], SIDES[0])
+    while max(width, height) > SIDES[-1]:
+        grid = Grid(*size, (width, height))
+        if footprint_pixels(program.demand([grid.region(grid.rows // 2, grid.columns // 2)])) <= LARGEST_FOOTPRINT:
+            break
+        width, height = max(width // 2, 1), max(height // 2, 1)
+    return Grid(*size, (width, height))
+
+
+class _Measured:
+    """Stages under some cuts, and the demand for every node, measured on sampled tiles of each."""
+
+    def __init__(
+        self, after: Sequence[Node], externals: Sequence[Node], kept: dict[Node, str], side: tuple[int, int]
+    ) -> None:
+        self.order = walk(after)
+        self.place = {node: i for i, node in enumerate(self.order)}
+        self.outputs = set(after)
+        self.kept = kept
+        self.slots = {node: i for i, node in enumerate([*externals, *kept])}
+        self.stages = _stages(after, self.slots, kept, side)
+        self.pixels: Counter[Node] = Counter()
+        """Pixels of each node that all tiles of all stages compute."""
+        self.needed: Counter[Node] = Counter()
+        """Pixels of each node that are needed at all."""
+        self.largest = self.footprint = 0
+        for stage in self.stages:
+            self._measure(stage)
+
+    def _measure(self, stage: Stage) -> None:
+        most = max(1, min(SAMPLED, math.isqrt(STEPS_TO_MEASURE // len(stage.order))))
+        sampled = stage.grid.sampled(most)
+        totals = [0] * len(stage.order)
+        for region in sampled:
+            needs = stage.demand(region)
+            totals = [total + sum(r.area for r in rs) for total, rs in zip(totals, needs, strict=True)]
+            self.footprint = max(self.footprint, footprint_of(stage.program, needs))
+            if stage.kind != "decode":
+                self.largest = max(self.largest, footprint_pixels(needs))
+        grid = stage.grid
+        scale = grid.width * grid.height / sum(region.area for region in sampled)
+        whole = stage.demand(Region(0, 0, grid.width, grid.height))
+        for node, total, regions in zip(stage.order, totals, whole, strict=True):
+            if node in self.slots and node not in stage.nodes:
+                continue  # it is made elsewhere
+            self.pixels[node] += round(total * scale)
+            area = sum(region.area for region in regions)
+            self.needed[node] = max(self.needed[node], min(area, node.spec.width * node.spec.height))
+
+    def cost(self, node: Node) -> float:
+        """Nanoseconds spent on ``node`` over all tiles of all stages."""
+        source = node.inputs[0].spec if node.inputs else None
+        return self.pixels[node] * cost.per_pixel(node.op, node.spec, source)
+
+    def worth_keeping(self) -> tuple[Node, str] | None:
+        """The node nearest the outputs that is cheaper to keep than to make again, with the reason; None if none is."""
+        uses = Counter(i for node in self.order for i in node.inputs)
+        spent: dict[Node, float] = {}
+        for node in self.order:
+            above = sum(spent[i] / uses[i] for i in node.inputs if i not in self.slots)
+            spent[node] = self.cost(node) + above
+        for node in reversed(self.order):
+            if node in self.slots or node in self.outputs or not node.inputs or not self.needed[node]:
+                continue
+            times = self.pixels[node] / self.needed[node]
+            saved = spent[node] * (1 - 1 / times) if times > 1 else 0.0
+            bytes_needed = self.needed[node] * node.spec.pixel_bytes
+            if saved > bytes_needed * (cost.KEEP_WRITE + cost.KEEP_READ * times):
+                return node, f"computed {times:.2f} times otherwise"
+        return None
+
+
+def _forecast(measured: _Measured, settings: Settings) -> Forecast:
+    stages = measured.stages
+    kept = sum(node.spec.nbytes for node in measured.kept)
+    tasks = sum(stage.grid.count for stage in stages)
+    busy = max(min(settings.workers, stage.grid.count) for stage in stages)
+    waiting = max(_waiting(stage, settings.workers) for stage in stages if stage.kind == "output")
+    read = stored = 0
+    for node in measured.order:
+        if isinstance(node.op, Source) and measured.needed[node]:
+            whole = node.op.stored_bytes(node.spec.region)
+            share = measured.needed[node] / (node.spec.width * node.spec.height)
+            stored += whole
+            read += whole if node in measured.kept else round(whole * share)
+    nanoseconds = sum(map(measured.cost, measured.order)) + tasks * cost.TASK
+    return Forecast(
+        peak_bytes=busy * measured.footprint + kept + waiting + min(SHARED_TILES, 4 * stored),
+        kept_bytes=kept,
+        read_bytes=read,
+        stored_bytes=stored,
+        pixels=sum(measured.pixels.values()),
+        tasks=tasks,
+        seconds=nanoseconds / 1e9 / busy,
+    )
+
+
+def _waiting(stage: Stage, workers: int) -> int:
+    """Bytes of finished tiles that wait for their place in the file; compressed to half, as a rule."""
+    if stage.grid.count == 1:
+        return 0
+    tile = stage.grid.region(0, 0).area * sum(node.spec.pixel_bytes for node in stage.nodes)
+    return tile * min(stage.grid.count, WAITING_PER_WORKER * workers) // 2
+
+
+def _spilled(draft: Plan) -> Plan:
+    """The same plan with kept pixels in files, where all workers are on this host."""
+    if draft.settings.scheduler not in (None, "threads", "sync", "processes"):
+        return draft
+    kept = draft.forecast.kept_bytes
+    forecast = replace(draft.forecast, peak_bytes=draft.forecast.peak_bytes - kept)
+    return replace(draft, forecast=forecast, scratch=kept > 0)
+
+
+def _mib(size: int) -> str:
+    return f"{-(-size // (1 << 20))}MiB"

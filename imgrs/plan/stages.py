@@ -1,0 +1,128 @@
+"""The values of a plan: grids of tiles, stages, and the forecast of what running them takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from imgrs.config import Settings
+from imgrs.graph.node import Node
+from imgrs.graph.rewrite import Firing
+from imgrs.plan.program import Program
+from imgrs.types import Region
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An image cut into tiles of one size; the last column and row may be smaller."""
+
+    width: int
+    height: int
+    tile: tuple[int, int]
+
+    @property
+    def columns(self) -> int:
+        return -(-self.width // self.tile[0])
+
+    @property
+    def rows(self) -> int:
+        return -(-self.height // self.tile[1])
+
+    @property
+    def count(self) -> int:
+        return self.columns * self.rows
+
+    @property
+    def cells(self) -> list[tuple[int, int]]:
+        """Every (row, column), row by row."""
+        return [(row, column) for row in range(self.rows) for column in range(self.columns)]
+
+    def region(self, row: int, column: int) -> Region:
+        left, top = column * self.tile[0], row * self.tile[1]
+        return Region(left, top, min(left + self.tile[0], self.width), min(top + self.tile[1], self.height))
+
+    def meeting(self, region: Region) -> list[tuple[int, int]]:
+        """The (row, column) of every tile that ``region`` meets."""
+        if region.empty:
+            return []
+        rows = range(region.top // self.tile[1], -(-region.bottom // self.tile[1]))
+        columns = range(region.left // self.tile[0], -(-region.right // self.tile[0]))
+        return [(row, column) for row in rows for column in columns]
+
+    def sampled(self, most: int) -> list[Region]:
+        """At most ``most`` squared tiles, spread evenly, the first and last of each axis among them."""
+        rows, columns = _spread(self.rows, most), _spread(self.columns, most)
+        return [self.region(row, column) for row in rows for column in columns]
+
+
+def _spread(count: int, most: int) -> list[int]:
+    if count <= most:
+        return list(range(count))
+    if most == 1:
+        return [count // 2]
+    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Images of one size that are made together, tile by tile, by one program.
+
+    ``kind`` is ``"output"`` for what the user asked for; ``"keep"`` for pixels kept for later stages; ``"decode"`` for
+    one task that reads a file whole; ``"fold"`` for statistics (``nodes``) of the one image that the program makes.
+    """
+
+    kind: str
+    nodes: tuple[Node, ...]
+    program: Program
+    order: tuple[Node, ...]
+    """The node of each step of the program."""
+    grid: Grid
+    reason: str
+
+    def demand(self, region: Region) -> list[list[Region]]:
+        """What a tile needs of each step."""
+        return self.program.demand([region] * len(self.program.outputs))
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take. Bytes are of memory at the peak, without the imports and the array handed out."""
+
+    peak_bytes: int
+    kept_bytes: int
+    read_bytes: int
+    """Bytes of files that are fetched, of the ``stored_bytes`` that they hold."""
+    stored_bytes: int
+    pixels: int
+    """Pixels computed, over all ops."""
+    tasks: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be computed, in which stages, from which outside images, and what it will take."""
+
+    before: tuple[Node, ...]
+    after: tuple[Node, ...]
+    """The outputs as the optimizer left them, in the same order."""
+    trace: tuple[Firing, ...]
+    settings: Settings
+    stages: tuple[Stage, ...]
+    slots: dict[Node, int]
+    """Images that reach tasks as blocks: arrays from outside, and results of earlier stages."""
+    forecast: Forecast
+    scratch: bool = False
+    """Whether kept pixels go to files, because they do not fit the memory limit."""
+
+    def made_by(self, output: Node) -> tuple[Stage, int]:
+        """The output stage that makes a node of ``after``, and its place among what that stage makes."""
+        for stage in self.stages:
+            if stage.kind == "output" and output in stage.nodes:
+                return stage, stage.nodes.index(output)
+        raise KeyError(output)
+
+
+def footprint_pixels(needs: Sequence[Sequence[Region]]) -> int:
+    """The most pixels of any one image in a demand."""
+    return max((sum(region.area for region in regions) for regions in needs), default=0)

@@ -1,0 +1,163 @@
+"""A plan as a Dask graph: plain dicts of keys and tasks, as Dask's graph specification has them.
+
+One task makes one output tile: it reads what the tile needs, runs the whole chain, and hands the result on.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from imgrs.graph.node import Node
+from imgrs.graph.op import Fold
+from imgrs.ops.source import FromArray, FromDask
+from imgrs.plan.program import Program, Supplied
+from imgrs.plan.stages import Grid, Plan, Stage
+from imgrs.run.tasks import Finish, Gather, Pick, Then, ToScratch, Work, make
+from imgrs.types import Region
+
+Key: TypeAlias = Any  # Dask's keys are strings, numbers, or tuples of them
+Graph: TypeAlias = dict[Key, Any]
+
+FAN_IN = 8
+"""Contributions that are combined by one task."""
+BLOCK = 2048
+"""Side of the pieces in which an array travels to other processes."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Where the blocks of a slot come from."""
+
+    grid: Grid | None
+    key: Callable[[int, int], Key]
+    irregular: tuple[tuple[Region, Key], ...] = ()
+
+    def blocks(self, region: Region) -> Iterable[tuple[Region, Key]]:
+        """The blocks that ``region`` meets: what each covers, and its key."""
+        if self.grid is None:
+            return [(covered, key) for covered, key in self.irregular if not (covered & region).empty]
+        return [(self.grid.region(*cell), self.key(*cell)) for cell in self.grid.meeting(region)]
+
+
+class Builder:
+    """Adds the tasks of a plan to a graph.
+
+    ``named`` gives each node its part of a key: digests where graphs meet others (equal keys, equal pixels), plain
+    numbers for a graph that lives for one call. ``shared_memory`` says whether tasks see this process's arrays.
+    """
+
+    def __init__(self, plan: Plan, named: Callable[[Node], str], shared_memory: bool, scratch: str | None) -> None:
+        self.graph: Graph = {}
+        self._plan = plan
+        self._named = named
+        self._shared = shared_memory
+        self._scratch = scratch
+        self._providers: dict[int, Provider] = {}
+        for node, slot in plan.slots.items():
+            if isinstance(node.op, FromArray):
+                self._providers[slot] = self._array(node, node.op)
+            elif isinstance(node.op, FromDask):
+                self._providers[slot] = self._dask(node.op)
+        for stage in plan.stages:
+            if stage.kind == "fold":
+                self._fold(stage)
+            elif stage.kind != "output":
+                self._keep(stage)
+
+    def outputs(
+        self, stage: Stage, then: Then | None, key: Callable[[int, int], Key], wait: Callable[[int], Sequence[Key]]
+    ) -> list[Key]:
+        """Add a task for each tile of an output stage; the i-th also waits for the keys ``wait(i)``."""
+        program = self._program(stage)
+        keys = []
+        for i, cell in enumerate(stage.grid.cells):
+            keys.append(key(*cell))
+            self.graph[keys[-1]] = self._task(stage, program, stage.grid.region(*cell), then, wait(i))
+        return keys
+
+    def picked(self, whole: Key, place: int, key: Key) -> None:
+        """Add a key for one of the results of a task that makes several."""
+        self.graph[key] = (Pick(place), whole)
+
+    def stage_name(self, stage: Stage) -> str:
+        """What the keys of a stage begin with: who it makes, and in which tiles."""
+        nodes = "+".join(self._named(node) for node in stage.nodes)
+        return f"imgrs-{stage.kind}-{nodes}-{stage.grid.tile[0]}x{stage.grid.tile[1]}"
+
+    def _program(self, stage: Stage) -> Key:
+        key = f"{self.stage_name(stage)}-program"
+        self.graph[key] = stage.program.prepared()
+        return key
+
+    def _task(self, stage: Stage, program: Key, region: Region, then: Then | None, wait: Sequence[Key] = ()) -> Any:
+        blocks = list(self._blocks(stage, region))
+        layout = tuple((slot, covered) for slot, covered, _ in blocks)
+        return (make, program, Work(region, layout, then), *(key for _, _, key in blocks), *wait)
+
+    def _blocks(self, stage: Stage, region: Region) -> Iterable[tuple[int, Region, Key]]:
+        supplied = [(i, step.op.slot) for i, step in enumerate(stage.program.steps) if isinstance(step.op, Supplied)]
+        if not supplied:
+            return
+        needs = stage.demand(region)
+        for i, slot in supplied:
+            found = itertools.chain.from_iterable(self._providers[slot].blocks(need) for need in needs[i])
+            for covered, key in dict(found).items():
+                yield slot, covered, key
+
+    def _keep(self, stage: Stage) -> None:
+        name, program = self.stage_name(stage), self._program(stage)
+        then = ToScratch(self._scratch) if self._scratch else None
+        for cell in stage.grid.cells:
+            self.graph[(name, *cell)] = self._task(stage, program, stage.grid.region(*cell), then)
+        self._providers[self._plan.slots[stage.nodes[0]]] = Provider(
+            stage.grid, lambda row, column: (name, row, column)
+        )
+
+    def _fold(self, stage: Stage) -> None:
+        name, program = self.stage_name(stage), self._program(stage)
+        folds = tuple(cast(Fold, node.op) for node in stage.nodes)
+        gather = Gather(folds, stage.program.spec)
+        level: list[Key] = []
+        for cell in stage.grid.cells:
+            level.append((f"{name}-part", *cell))
+            self.graph[level[-1]] = self._task(stage, program, stage.grid.region(*cell), gather)
+        for depth in itertools.count():
+            if len(level) == 1:
+                break
+            groups = [level[i : i + FAN_IN] for i in range(0, len(level), FAN_IN)]
+            level = [(f"{name}-sum", depth, i) for i in range(len(groups))]
+            self.graph.update({key: (gather.combine, *group) for key, group in zip(level, groups, strict=True)})
+        for place, node in enumerate(stage.nodes):
+            key = f"{name}-{place}"
+            self.graph[key] = (Finish(gather, place), level[0])
+            self._providers[self._plan.slots[node]] = Provider(None, _unused, ((node.spec.region, key),))
+
+    def _array(self, node: Node, op: FromArray) -> Provider:
+        spec = op.spec
+        grid = Grid(spec.width, spec.height, spec.size if self._shared else (BLOCK, BLOCK))
+        name = f"imgrs-array-{self._named(node)}"
+        for cell in grid.cells:
+            self.graph[(name, *cell)] = op.read(grid.region(*cell))
+        return Provider(grid, lambda row, column: (name, row, column))
+
+    def _dask(self, op: FromDask) -> Provider:
+        array = op.array
+        self.graph.update(array.__dask_graph__())
+        rows, columns = (list(itertools.accumulate(sizes, initial=0)) for sizes in array.chunks[:2])
+        found = []
+        for i, j in itertools.product(range(len(rows) - 1), range(len(columns) - 1)):
+            key = (array.name, i, j, *(0,) * (array.ndim - 2))
+            found.append((Region(columns[j], rows[i], columns[j + 1], rows[i + 1]), key))
+        return Provider(None, _unused, tuple(found))
+
+
+def _unused(row: int, column: int) -> Key:
+    raise KeyError((row, column))
+
+
+def program_of_stage(graph: Graph, name: str) -> Program:
+    """The program that a stage's tasks run."""
+    return cast(Program, graph[f"{name}-program"])

@@ -1,0 +1,156 @@
+"""What runs inside a task: make a tile, then hand it on; gather a statistic; put encoded tiles in their place.
+
+Everything here is a plain function or a small picklable value; no task holds an open file.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from imgrs.graph.op import Fold
+from imgrs.io.format import TileEncoder
+from imgrs.plan.program import Program
+from imgrs.run.tile import Block, compute_tile
+from imgrs.types import Pixels, Region, Spec, Tile
+
+Placed: TypeAlias = tuple[int, list[tuple[int, int, int]]]
+"""The next free offset of a file, and (tile index, offset, length) of what was written."""
+
+
+class Then(Protocol):
+    """What becomes of a tile's pixels once they are made."""
+
+    def __call__(self, region: Region, results: list[Pixels]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """One tile's task: which region, what its further arguments are, and what happens to the pixels."""
+
+    region: Region
+    layout: tuple[tuple[int, Region], ...] = ()
+    """For each block that is passed: its slot, and the region of that image which it covers."""
+    then: Then | None = None
+
+
+def make(program: Program, work: Work, *arguments: Any) -> Any:
+    """Compute a tile of every output of the program; arguments after the blocks are only waited for."""
+    blocks: dict[int, list[Block]] = {}
+    for (slot, region), pixels in zip(work.layout, arguments, strict=False):
+        blocks.setdefault(slot, []).append(Block(region, pixels))
+    results = compute_tile(program, [work.region] * len(program.outputs), blocks)
+    if work.then is not None:
+        return work.then(work.region, results)
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+@dataclass(frozen=True, eq=False)
+class Into:
+    """Write tiles into arrays that this process holds: one per output, three axes."""
+
+    targets: tuple[Pixels, ...]
+
+    def __call__(self, region: Region, results: list[Pixels]) -> None:
+        for target, pixels in zip(self.targets, results, strict=True):
+            target[region.top : region.bottom, region.left : region.right] = pixels
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """Hand tiles out as public arrays are: two axes where the image has one band."""
+
+    def __call__(self, region: Region, results: list[Pixels]) -> Any:
+        shaped = [pixels[:, :, 0] if pixels.shape[2] == 1 else pixels for pixels in results]
+        return shaped[0] if len(shaped) == 1 else tuple(shaped)
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """An array in a scratch file, opened as a memory map where it is needed."""
+
+    path: str
+
+    def open(self) -> Pixels:
+        opened: Pixels = np.load(self.path, mmap_mode="r")
+        return opened
+
+
+@dataclass(frozen=True)
+class ToScratch:
+    """Keep a tile in a file of its own in ``folder``, because memory does not hold them all."""
+
+    folder: str
+
+    def __call__(self, region: Region, results: list[Pixels]) -> Scratch:
+        descriptor, path = tempfile.mkstemp(".npy", dir=self.folder)
+        with os.fdopen(descriptor, "wb") as file:
+            np.save(file, results[0])
+        return Scratch(path)
+
+
+@dataclass(frozen=True)
+class Gather:
+    """What one tile contributes to each of some statistics of an image that ``spec`` describes."""
+
+    folds: tuple[Fold, ...]
+    spec: Spec
+
+    def __call__(self, region: Region, results: list[Pixels]) -> tuple[Any, ...]:
+        tile = Tile(region, results[0], self.spec)
+        return tuple(fold.partial(tile) for fold in self.folds)
+
+    def combine(self, *parts: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Several contributions as one."""
+        total = parts[0]
+        for part in parts[1:]:
+            total = tuple(fold.combine(a, b) for fold, a, b in zip(self.folds, total, part, strict=True))
+        return total
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The statistic at ``place`` among those gathered, as pixels."""
+
+    gather: Gather
+    place: int
+
+    def __call__(self, total: Sequence[Any]) -> Pixels:
+        return self.gather.folds[self.place].finish(total[self.place], self.gather.spec)
+
+
+@dataclass(frozen=True)
+class Encode:
+    """Compress a tile for a file, in the task that made it."""
+
+    encoder: TileEncoder
+
+    def __call__(self, region: Region, results: list[Pixels]) -> list[tuple[int, bytes]]:
+        return self.encoder.encode(region, results[0])
+
+
+@dataclass(frozen=True)
+class Place:
+    """Write encoded tiles behind those before them; short, and one at a time, so that the file's bytes are fixed."""
+
+    encoder: TileEncoder
+    path: str
+    start: int
+
+    def __call__(self, tiles: list[tuple[int, bytes]], before: Placed | None = None) -> Placed:
+        return self.encoder.place(self.path, before[0] if before else self.start, tiles)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One of several results of a task."""
+
+    place: int
+
+    def __call__(self, results: tuple[Any, ...]) -> Any:
+        return results[self.place]

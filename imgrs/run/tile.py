@@ -1,0 +1,105 @@
+"""The one function that computes pixels: a program, a region, and out comes that region of each output.
+
+Executors decide only when and where it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from imgrs.errors import ComputeError, ImgrsError
+from imgrs.graph.op import Op
+from imgrs.plan.program import Program, Step, Supplied
+from imgrs.types import Pixels, Region, Spec, Tile
+
+Observer: TypeAlias = Callable[[Op, Region], None]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Part of a supplied image: an array with three axes (or what opens to one) that covers ``region``."""
+
+    region: Region
+    pixels: Any  # an ndarray, or a Scratch file that holds one
+
+    def open(self) -> Pixels:
+        opened: Pixels = self.pixels.open() if hasattr(self.pixels, "open") else self.pixels
+        return opened if opened.ndim == 3 else opened.reshape(self.region.height, self.region.width, -1)
+
+
+Blocks: TypeAlias = Mapping[int, Sequence[Block]]  # by slot
+
+
+def compute_tile(
+    program: Program,
+    wanted: Sequence[Region],
+    blocks: Blocks,
+    observer: Observer | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> list[Pixels]:
+    """The pixels of each output's region, C-contiguous.
+
+    ``observer`` is told of each op and region before it is computed; ``cancelled`` is asked between ops.
+    An exception that is not imgrs's own becomes a ``ComputeError`` with the op, the region and the user's line.
+    """
+    needs = program.demand(wanted)
+    last_use = {j: i for i, step in enumerate(program.steps) for j in step.inputs}
+    keep = set(program.outputs)
+    done: dict[int, list[Tile]] = {}
+    for i, step in enumerate(program.steps):
+        if cancelled is not None and cancelled():
+            raise KeyboardInterrupt
+        done[i] = [_compute(step, region, program, done, blocks, observer) for region in needs[i]]
+        for j in step.inputs:
+            if last_use[j] == i and j not in keep:
+                done.pop(j, None)
+    return [
+        np.ascontiguousarray(_covering(done[output], region, program.steps[output].spec).crop(region))
+        for output, region in zip(program.outputs, wanted, strict=True)
+    ]
+
+
+def _compute(
+    step: Step, region: Region, program: Program, done: dict[int, list[Tile]], blocks: Blocks, observer: Observer | None
+) -> Tile:
+    if observer is not None:
+        observer(step.op, region)
+    if isinstance(step.op, Supplied):
+        return Tile(region, assemble(blocks[step.op.slot], region, step.spec), step.spec)
+    specs = [program.steps[j].spec for j in step.inputs]
+    demanded = step.op.demand(region, *specs)
+    tiles = [_covering(done[j], need, spec) for j, need, spec in zip(step.inputs, demanded, specs, strict=True)]
+    try:
+        return Tile(region, step.op.compute(region, tiles, step.spec, step.prepared), step.spec)
+    except (ImgrsError, MemoryError):
+        raise
+    except Exception as error:  # whatever an op or a user's function raises is told with its place
+        line = f", added at {step.origin}" if step.origin else ""
+        raise ComputeError(f"{step.op.name} failed on tile {region}{line}: {type(error).__name__}: {error}") from error
+
+
+def _covering(tiles: list[Tile], region: Region, spec: Spec) -> Tile:
+    for tile in tiles:
+        if region in tile.region and not region.empty:
+            return tile
+    if region.empty:
+        return Tile(region, np.empty((0, 0, spec.bands), spec.dtype), spec)
+    raise ComputeError(f"no tile covers {region}; got {[str(tile.region) for tile in tiles]}")
+
+
+def assemble(blocks: Sequence[Block], region: Region, spec: Spec) -> Pixels:
+    """The pixels of ``region`` from blocks that cover it: a view where one block does."""
+    for block in blocks:
+        if region in block.region:
+            rows, columns = region.slices_in(block.region)
+            return block.open()[rows, columns]
+    pixels = np.empty((region.height, region.width, spec.bands), spec.dtype)
+    for block in blocks:
+        shared = region & block.region
+        if not shared.empty:
+            pixels[shared.slices_in(region)] = block.open()[shared.slices_in(block.region)]
+    return pixels
