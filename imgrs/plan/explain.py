@@ -1,0 +1,90 @@
+"""A plan as text: what the graph was, what the rules made of it, and what running it will take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from imgrs.graph.rewrite import Firing
+from imgrs.graph.text import listing
+from imgrs.plan.stages import Plan, Stage
+from imgrs.types import Region
+
+
+def explain(plan: Plan, costs: bool = True) -> str:
+    """The listing before and after, the rules that fired, the stages and the forecast.
+
+    Without ``costs`` what depends on the machine (seconds) is left out, so that the text can be compared.
+    """
+    parts = [_section("graph", listing(plan.before))]
+    if plan.trace:
+        parts.append(_section("rules", _rules(plan.trace)))
+        parts.append(_section("optimized", listing(plan.after)))
+    parts.append(_section("stages", "\n".join(_stage(i, stage, plan) for i, stage in enumerate(plan.stages, start=1))))
+    parts.append(_section("forecast", _forecast(plan, costs)))
+    return "\n\n".join(parts)
+
+
+def _section(title: str, body: str) -> str:
+    return f"{title}\n" + "\n".join(f"  {line}" for line in body.splitlines())
+
+
+def _rules(trace: Sequence[Firing]) -> str:
+    fired = Counter((firing.rule, firing.promise) for firing in trace)
+    return "\n".join(
+        f"{rule} ({promise})" + (f" x{count}" if count > 1 else "") for (rule, promise), count in fired.items()
+    )
+
+
+def _stage(number: int, stage: Stage, plan: Plan) -> str:
+    makes = ", ".join(node.op.name for node in stage.nodes)
+    grid = stage.grid
+    tiles = f"{grid.count} tile{'s' if grid.count > 1 else ''} of {_clipped(grid.tile, grid.width, grid.height)}"
+    where = {"output": "handed out", "decode": "decoded once", "fold": "gathered", "keep": "kept"}[stage.kind]
+    if plan.scratch and stage.kind in ("keep", "decode"):
+        where += " in scratch files"
+    because = "" if stage.kind == "output" else f" ({stage.reason})"
+    return f"{number}. {makes}: {tiles}, margin {_margin(stage)}, {where}{because}"
+
+
+def _clipped(tile: tuple[int, int], width: int, height: int) -> str:
+    return f"{min(tile[0], width)}x{min(tile[1], height)}"
+
+
+def _margin(stage: Stage) -> int:
+    """How far the largest demand of a middle tile reaches beyond it, for images of the output's size."""
+    grid = stage.grid
+    region = grid.region(grid.rows // 2, grid.columns // 2)
+    size = (grid.width, grid.height)
+    reach = 0
+    for step, regions in zip(stage.program.steps, stage.demand(region), strict=True):
+        if step.spec.size == size:
+            reach = max([reach, *(_reach(region, need) for need in regions if not (need & region).empty)])
+    return reach
+
+
+def _reach(inner: Region, outer: Region) -> int:
+    return max(
+        inner.left - outer.left, inner.top - outer.top, outer.right - inner.right, outer.bottom - inner.bottom, 0
+    )
+
+
+def _forecast(plan: Plan, costs: bool) -> str:
+    forecast = plan.forecast
+    lines = [
+        f"tasks     {forecast.tasks:,}",
+        f"pixels    {forecast.pixels:,} computed",
+        f"reads     {size_text(forecast.read_bytes)} of {size_text(forecast.stored_bytes)}",
+        f"memory    {size_text(forecast.peak_bytes)} at the peak, {size_text(forecast.kept_bytes)} of it kept",
+    ]
+    if costs:
+        lines.append(f"time      about {forecast.seconds:.2g} s with {plan.settings.workers} workers")
+    return "\n".join(lines)
+
+
+def size_text(size: int) -> str:
+    """Bytes as people read them: ``"1.5 MiB"``."""
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size} B"

@@ -1,0 +1,106 @@
+"""Saves an image: tiles are encoded in the tasks that make them, and the old file stays until the new one is whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imgrs.config import Settings
+from imgrs.errors import ArgumentTypeError, SaveError
+from imgrs.graph.node import Node
+from imgrs.io import format_for
+from imgrs.io.atomic import replacing
+from imgrs.io.format import TileEncoder, WholeEncoder
+from imgrs.plan.choose import WAITING_PER_WORKER, plan
+from imgrs.run.engine import compute, local_names, output_stages, run, scheduler, scratch_folder
+from imgrs.run.graph import Builder, Graph, Key
+from imgrs.run.tasks import Encode, Place
+
+
+def save(
+    node: Node,
+    target: Any,
+    format: str | None,
+    info: Mapping[str, Any],
+    options: Mapping[str, Any],
+    settings: Settings,
+) -> None:
+    """Compute ``node`` and write it to ``target``, a path or a binary file object.
+
+    Raises ``ArgumentError`` for what the format cannot hold, before anything is computed, and ``SaveError``.
+    """
+    path = _path(target)
+    encoder = format_for(path, format).encoder(node.spec, info, options)
+    with ExitStack() as stack:
+        if path is None:
+            folder = tempfile.mkdtemp(prefix="imgrs-save-")
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            temporary = os.path.join(folder, "image")
+        else:
+            temporary = stack.enter_context(replacing(path))
+        if isinstance(encoder, TileEncoder):
+            _save_tiles(node, encoder, temporary, settings)
+        else:
+            assert isinstance(encoder, WholeEncoder)
+            Path(temporary).write_bytes(encoder.encode(compute([node], settings)[0]))
+        if path is None:
+            _copy(temporary, target)
+
+
+def _path(target: Any) -> str | None:
+    if isinstance(target, (str, os.PathLike)):
+        return os.fspath(target)
+    if callable(getattr(target, "write", None)):
+        return None
+    raise ArgumentTypeError(f"save: target must be a path or a binary file object, got {type(target).__name__}")
+
+
+def _save_tiles(node: Node, encoder: TileEncoder, path: str, settings: Settings) -> None:
+    """Encode each tile where it is made, and place the tiles in order; at most a window of them waits."""
+    made = plan([node], settings, encoder.unit)
+    get, shared = scheduler(settings)
+    (stage,) = output_stages(made)
+    place = Place(encoder, path, encoder.begin(path))
+    window = WAITING_PER_WORKER * settings.workers
+
+    def placed_before(i: int) -> list[Key]:
+        return [("place", i - window)] if i >= window else []
+
+    with scratch_folder(made) as scratch:
+        builder = Builder(made, local_names(made, shared), shared, scratch)
+        encoded = builder.outputs(stage, Encode(encoder), lambda row, column: ("encode", row, column), placed_before)
+        places: Graph = {}
+        for i, key in enumerate(encoded):
+            places["place", i] = (place, key, ("place", i - 1)) if i else (place, key)
+        (results,) = run(_interleaved(builder.graph, encoded, places), [list(places)], made, get)
+    encoder.finish(path, results[-1][0], [row for _, rows in results for row in rows])
+
+
+def _interleaved(graph: Graph, encoded: list[Key], places: Graph) -> Graph:
+    """All tasks, each after what it waits for, so that a plain loop can run them too."""
+    ordered = {key: task for key, task in graph.items() if not (isinstance(key, tuple) and key[0] == "encode")}
+    for key, (place, task) in zip(encoded, places.items(), strict=True):
+        ordered[key] = graph[key]
+        ordered[place] = task
+    return ordered
+
+
+def _copy(path: str, target: Any) -> None:
+    try:
+        with open(path, "rb") as file:
+            while part := file.read(1 << 22):
+                target.write(part)
+    except OSError as error:
+        raise SaveError(f"the file object could not be written: {error}") from error
+
+
+def to_array(node: Node, settings: Settings) -> np.ndarray[Any, Any]:
+    """The pixels of one node as a public array."""
+    return compute([node], settings)[0].reshape(node.spec.shape)
