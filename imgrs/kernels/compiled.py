@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import types
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -32,25 +33,33 @@ class Loop(Generic[P, R]):
         self.function = function
         self.ready = False
         self._compiled: Callable[P, R] | None = None
-        self._lock = threading.Lock()
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        compiled = self._compiled
-        if compiled is None:
-            with self._lock:
-                compiled = self._compiled = self._compiled or _jit(self.function)
-        result = compiled(*args, **kwargs)
+        result = self.compiled()(*args, **kwargs)
         self.ready = True
         return result
+
+    def compiled(self) -> Callable[P, R]:
+        """The function as numba has it; loops that it calls are compiled with it."""
+        if self._compiled is None:
+            with _compiling:
+                self._compiled = self._compiled or _jit(self.function)
+        return self._compiled
+
+
+_compiling = threading.RLock()
 
 
 def _jit(function: Callable[P, R]) -> Callable[P, R]:
     import numba
 
-    jitted: Callable[P, R] = numba.njit(nogil=True, cache=True, fastmath=False, boundscheck=False, error_model="numpy")(
-        function
-    )
+    known = function.__globals__
+    called = {name: known[name].compiled() for name in function.__code__.co_names if isinstance(known.get(name), Loop)}
+    if called:
+        function = types.FunctionType(function.__code__, {**known, **called}, function.__name__)
+    options = {"nogil": True, "cache": True, "fastmath": False, "boundscheck": False, "error_model": "numpy"}
+    jitted: Callable[P, R] = numba.njit(**options)(function)
     return jitted
 
 

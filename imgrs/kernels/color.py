@@ -1,0 +1,119 @@
+"""Kernels that mix the bands of a pixel: color matrices, luma, alpha.
+
+Sums are float32 in a fixed order, integers are rounded half up and clipped, floats are left as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgrs.kernels.compiled import Exact, exact, loop
+
+Array = npt.NDArray[Any]  # the dtype is the image's
+
+BLOCK = 2048
+"""Pixels that are split into planes at a time, so that the planes stay in the first-level cache."""
+
+
+def limit_of(dtype: np.dtype[Any]) -> np.float32:
+    """The largest value of an integer dtype; 0 for floats, which have no limit."""
+    return np.float32(np.iinfo(dtype).max if dtype.kind == "u" else 0)
+
+
+def to_dtype(sums: Array, dtype: Any) -> Array:
+    """Float sums as samples of ``dtype``: integers half up and clipped, floats unchanged."""
+    kind = np.dtype(dtype)
+    if kind.kind != "u":
+        return sums.astype(kind, copy=False)
+    half = sums.dtype.type(0.5)
+    return np.clip(np.floor(sums + half), 0, np.iinfo(kind).max).astype(kind)
+
+
+@loop
+def _weigh(planes: Array, a: np.float32, b: np.float32, c: np.float32, d: np.float32, limit: np.float32, out: Array) -> None:
+    red, green, blue = planes[0], planes[1], planes[2]
+    half, zero = np.float32(0.5), np.float32(0)
+    for i in range(out.size):
+        total = ((a * red[i] + b * green[i]) + c * blue[i]) + d
+        if limit > zero:
+            total = np.float32(np.int32(min(max(total + half, zero), limit)))
+        out[i] = total
+
+
+@loop
+def _matrix_loop(flat: Array, bands: int, m: Array, limit: np.float32, out: Array) -> None:
+    # Blocks of pixels are split into planes, weighed, and joined again: each of the three steps vectorizes.
+    count = flat.size // bands
+    planes = np.empty((3, BLOCK), np.float32)
+    mixed = np.empty((3, BLOCK), np.float32)
+    for start in range(0, count, BLOCK):
+        n = min(BLOCK, count - start)
+        source = flat[start * bands : (start + n) * bands]
+        target = out[start * bands : (start + n) * bands]
+        if bands == 3:
+            for i in range(n):
+                planes[0, i], planes[1, i], planes[2, i] = source[3 * i], source[3 * i + 1], source[3 * i + 2]
+        else:
+            for i in range(n):
+                planes[0, i], planes[1, i], planes[2, i] = source[4 * i], source[4 * i + 1], source[4 * i + 2]
+        for b in range(3):
+            _weigh(planes, m[b, 0], m[b, 1], m[b, 2], m[b, 3], limit, mixed[b, :n])
+        if bands == 3:
+            for i in range(n):
+                target[3 * i], target[3 * i + 1], target[3 * i + 2] = mixed[0, i], mixed[1, i], mixed[2, i]
+        else:
+            for i in range(n):
+                target[4 * i], target[4 * i + 1], target[4 * i + 2] = mixed[0, i], mixed[1, i], mixed[2, i]
+                target[4 * i + 3] = source[4 * i + 3]
+
+
+def _matrix_fast(pixels: Array, m: Array) -> Array:
+    out = np.empty_like(pixels)
+    _matrix_loop(pixels.reshape(-1), pixels.shape[2], m, limit_of(pixels.dtype), out.reshape(-1))
+    return out
+
+
+def _matrix_plain(pixels: Array, m: Array) -> Array:
+    """The first three bands times a float32 (3, 4) matrix whose last column is added; a fourth band is copied."""
+    r, g, b = (pixels[..., i].astype(np.float32) for i in range(3))
+    out = pixels.copy()
+    for i in range(3):
+        out[..., i] = to_dtype(((m[i, 0] * r + m[i, 1] * g) + m[i, 2] * b) + m[i, 3], pixels.dtype)
+    return out
+
+
+matrix: Exact[[Array, Array], Array] = exact(_matrix_loop)(_matrix_plain)(_matrix_fast)
+
+
+def luma(pixels: Array) -> Array:
+    """Rec. 601 luma of RGB as float32, neither rounded nor clipped: (height, width, 1)."""
+    r, g, b = (pixels[..., i].astype(np.float32) for i in range(3))
+    return (((np.float32(0.299) * r + np.float32(0.587) * g) + np.float32(0.114) * b))[..., None]
+
+
+def gray(pixels: Array) -> Array:
+    """RGB to L: Pillow's integers at 8 bits (``19595 R + 38470 G + 7471 B`` in 2^-16), their like at 16; floats in f64."""
+    r, g, b = (pixels[..., i] for i in range(3))
+    if pixels.dtype.kind == "u":
+        wide = [band.astype(np.uint64 if pixels.dtype == np.uint16 else np.uint32) for band in (r, g, b)]
+        total = wide[0] * 19595 + wide[1] * 38470 + wide[2] * 7471 + 0x8000
+        return (total >> 16).astype(pixels.dtype)[..., None]
+    r, g, b = (band.astype(np.float64) for band in (r, g, b))
+    return ((0.299 * r + 0.587 * g) + 0.114 * b).astype(np.float32)[..., None]
+
+
+def premultiply(pixels: Array) -> Array:
+    """Color times alpha (in alpha's own units), and alpha, as float32."""
+    out = pixels.astype(np.float32)
+    out[..., :-1] *= out[..., -1:]
+    return out
+
+
+def unpremultiply(weighted: Array, dtype: str) -> Array:
+    """Color over alpha again, as samples of ``dtype``; color under alpha 0 becomes 0."""
+    alpha = weighted[..., -1:]
+    color = np.divide(weighted[..., :-1], alpha, out=np.zeros_like(weighted[..., :-1]), where=alpha > 0)
+    return np.concatenate([to_dtype(color, dtype), to_dtype(alpha, dtype)], axis=2)

@@ -1,0 +1,201 @@
+"""Kernels that weigh a neighborhood: symmetric separable filters and small kernels of any shape.
+
+Sums are float32 in a fixed order (center first, then pairs outward; for a kernel of any shape row by row), so a pixel's
+bits do not depend on where a tile begins, nor on the CPU. Integers are rounded half up once, at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgrs.kernels.color import limit_of, to_dtype
+from imgrs.kernels.compiled import Exact, exact, loop
+
+Array = npt.NDArray[Any]  # the dtype is the image's
+
+BLOCK = 1024
+"""Samples summed at a time, so that the sums stay in the first-level cache."""
+
+
+def gaussian_taps(sigma: float) -> npt.NDArray[np.float32]:
+    """Half of a Gaussian cut at 4 sigma: the weights at 0, 1, ... m pixels; all of it sums to 1."""
+    reach = max(1, math.ceil(4 * sigma))
+    weights = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)
+    return (weights / (2 * weights.sum() - weights[0])).astype(np.float32)
+
+
+@loop
+def _add_pairs(acc: Array, source: Array, center: int, step: int, taps: Array) -> None:
+    # acc[i] = taps[0] * source[center + i] + sum over t of taps[t] * (the pair t steps away). Slices let LLVM vectorize.
+    n = acc.size
+    here = source[center : center + n]
+    w = taps[0]
+    for i in range(n):
+        acc[i] = w * np.float32(here[i])
+    t = 1
+    while t < taps.size:
+        a, b = source[center - t * step :][:n], source[center + t * step :][:n]
+        w = taps[t]
+        if t + 1 < taps.size:
+            c, d = source[center - (t + 1) * step :][:n], source[center + (t + 1) * step :][:n]
+            v = taps[t + 1]
+            for i in range(n):
+                near = acc[i] + w * (np.float32(a[i]) + np.float32(b[i]))
+                acc[i] = near + v * (np.float32(c[i]) + np.float32(d[i]))
+        else:
+            for i in range(n):
+                acc[i] = acc[i] + w * (np.float32(a[i]) + np.float32(b[i]))
+        t += 2
+
+
+@loop
+def _separable_loop(flat: Array, height: int, stride: int, bands: int, taps: Array, limit: np.float32, out: Array) -> None:
+    # flat: (height + 2m) rows of `stride` samples. Each output row is summed down into `row`, then across into `out`.
+    reach = taps.size - 1
+    width = stride - 2 * reach * bands
+    half, zero = np.float32(0.5), np.float32(0)
+    row = np.empty(stride, np.float32)
+    across = np.empty(width, np.float32)
+    for y in range(height):
+        for start in range(0, stride, BLOCK):
+            _add_pairs(row[start : min(start + BLOCK, stride)], flat, (y + reach) * stride + start, stride, taps)
+        for start in range(0, width, BLOCK):
+            _add_pairs(across[start : min(start + BLOCK, width)], row, reach * bands + start, bands, taps)
+        target = out[y * width : (y + 1) * width]
+        if limit > zero:
+            for i in range(width):
+                target[i] = np.int32(min(max(across[i] + half, zero), limit))
+        else:
+            for i in range(width):
+                target[i] = across[i]
+
+
+def _separable_fast(padded: Array, taps: Array) -> Array:
+    reach = len(taps) - 1
+    rows, columns, bands = padded.shape
+    out = np.empty((rows - 2 * reach, columns - 2 * reach, bands), padded.dtype)
+    limit = limit_of(padded.dtype)
+    _separable_loop(padded.reshape(-1), out.shape[0], columns * bands, bands, taps, limit, out.reshape(-1))
+    return out
+
+
+def _separable_plain(padded: Array, taps: Array) -> Array:
+    """A symmetric filter down, then across; ``taps`` is its half, and ``padded`` reaches ``len(taps) - 1`` further."""
+    sums = padded.astype(np.float32)
+    for axis in (0, 1):
+        sums = _along(sums, taps, axis)
+    return to_dtype(sums, padded.dtype)
+
+
+def _along(pixels: Array, taps: Array, axis: int) -> Array:
+    reach = len(taps) - 1
+    length = pixels.shape[axis] - 2 * reach
+
+    def at(shift: int) -> Array:
+        part = [slice(None)] * 3
+        part[axis] = slice(reach + shift, reach + shift + length)
+        return pixels[tuple(part)]
+
+    sums = taps[0] * at(0)
+    for t in range(1, reach + 1):
+        sums = sums + taps[t] * (at(-t) + at(t))
+    return sums
+
+
+separable: Exact[[Array, Array], Array] = exact(_separable_loop)(_separable_plain)(_separable_fast)
+
+
+@loop
+def _correlate_loop(
+    flat: Array,
+    height: int,
+    stride: int,
+    width: int,
+    shifts: Array,
+    weights: Array,
+    offset: np.float32,
+    limit: np.float32,
+    out: Array,
+) -> None:
+    half, zero = np.float32(0.5), np.float32(0)
+    for y in range(height):
+        for start in range(0, width, BLOCK):
+            n = min(BLOCK, width - start)
+            acc = np.zeros(n, np.float32)
+            for k in range(weights.size):
+                w = weights[k]
+                source = flat[y * stride + start + shifts[k] :][:n]
+                for i in range(n):
+                    acc[i] += w * np.float32(source[i])
+            target = out[y * width + start :][:n]
+            if limit > zero:
+                for i in range(n):
+                    target[i] = np.int32(min(max((acc[i] + offset) + half, zero), limit))
+            else:
+                for i in range(n):
+                    target[i] = acc[i] + offset
+
+
+def _correlate_fast(padded: Array, kernel: Array, offset: float) -> Array:
+    rows, columns, bands = padded.shape
+    down, across = np.nonzero(kernel)
+    shifts = (down * columns + across) * bands
+    height, width = rows - kernel.shape[0] + 1, (columns - kernel.shape[1] + 1) * bands
+    out = np.empty((height, columns - kernel.shape[1] + 1, bands), padded.dtype)
+    limit = limit_of(padded.dtype)
+    weights = kernel[down, across]
+    flat = padded.reshape(-1)
+    _correlate_loop(
+        flat, height, columns * bands, width, shifts, weights, np.float32(offset), limit, out.reshape(-1)
+    )
+    return out
+
+
+def _correlate_plain(padded: Array, kernel: Array, offset: float) -> Array:
+    """Correlation with a float32 kernel, plus ``offset``; ``padded`` reaches half the kernel further on each side."""
+    height, width = padded.shape[0] - kernel.shape[0] + 1, padded.shape[1] - kernel.shape[1] + 1
+    source = padded.astype(np.float32)
+    sums = np.zeros((height, width, padded.shape[2]), np.float32)
+    for y, x in zip(*np.nonzero(kernel), strict=True):
+        sums += kernel[y, x] * source[y : y + height, x : x + width]
+    return to_dtype(sums + np.float32(offset), padded.dtype)
+
+
+correlate: Exact[[Array, Array, float], Array] = exact(_correlate_loop)(_correlate_plain)(_correlate_fast)
+
+
+def sobel_magnitude(padded: Array, dtype: str) -> Array:
+    """The length of the Sobel gradient of a float32 image with one pixel around it, as samples of ``dtype``."""
+    p = padded[..., 0]
+
+    def at(y: int, x: int) -> Array:
+        return p[1 + y : p.shape[0] - 1 + y, 1 + x : p.shape[1] - 1 + x]
+
+    two = np.float32(2)
+    across = ((at(-1, 1) - at(-1, -1)) + two * (at(0, 1) - at(0, -1))) + (at(1, 1) - at(1, -1))
+    down = ((at(1, -1) - at(-1, -1)) + two * (at(1, 0) - at(-1, 0))) + (at(1, 1) - at(-1, 1))
+    return to_dtype(np.sqrt(across * across + down * down), dtype)[..., None]
+
+
+def box_mean(padded: Array, radius: int) -> Array:
+    """The mean of the square of ``2 radius + 1`` pixels a side: exact sums, rounded half up once.
+
+    Floats are summed in float64 in a fixed order and rounded to float32.
+    """
+    side = 2 * radius + 1
+    sums: Array = padded.astype(np.int64 if padded.dtype.kind == "u" else np.float64)
+    for axis in (0, 1):
+        length = sums.shape[axis] - 2 * radius
+        parts = [np.take(sums, range(i, i + length), axis) for i in range(side)]
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        sums = total
+    count = side * side
+    if padded.dtype.kind == "u":
+        return ((2 * sums + count) // (2 * count)).astype(padded.dtype)
+    return (sums / count).astype(padded.dtype)

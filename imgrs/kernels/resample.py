@@ -1,0 +1,199 @@
+"""Kernels that resize: Pillow's filters and coefficients, applied across, then down, from global coordinates.
+
+At 8 bits the sums are Pillow's integers (weights in 2^-22, rounded to 8 bits between the passes), so results equal
+Pillow's. 16 bits and floats are summed in float32 in order, without rounding between the passes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgrs.kernels.color import to_dtype
+from imgrs.kernels.compiled import Exact, exact, loop
+
+Array = npt.NDArray[Any]  # the dtype is the image's
+F64 = npt.NDArray[np.float64]
+
+PRECISION = 22
+"""Fraction bits of an integer weight: what an int32 holds beside 8 bits of sample and 2 of headroom."""
+
+
+def _box(x: F64) -> F64:
+    return ((x > -0.5) & (x <= 0.5)).astype(np.float64)
+
+
+def _bilinear(x: F64) -> F64:
+    return np.maximum(1.0 - np.abs(x), 0.0)
+
+
+def _hamming(x: F64) -> F64:
+    t = np.abs(x)
+    return np.where(t < 1.0, np.sinc(t) * (0.54 + 0.46 * np.cos(np.pi * t)), 0.0)
+
+
+def _bicubic(x: F64) -> F64:
+    a, t = -0.5, np.abs(x)
+    near = ((a + 2.0) * t - (a + 3.0)) * t * t + 1.0
+    far = (((t - 5.0) * t + 8.0) * t - 4.0) * a
+    return np.where(t < 1.0, near, np.where(t < 2.0, far, 0.0))
+
+
+def _lanczos(x: F64) -> F64:
+    return np.where((x >= -3.0) & (x < 3.0), np.sinc(x) * np.sinc(x / 3.0), 0.0)
+
+
+FILTERS = {
+    "box": (_box, 0.5),
+    "bilinear": (_bilinear, 1.0),
+    "hamming": (_hamming, 1.0),
+    "bicubic": (_bicubic, 2.0),
+    "lanczos": (_lanczos, 3.0),
+}
+"""Each filter with its support in source pixels at scale 1; formulas are those of Pillow's ``Resample.c``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Coefficients:
+    """Along one axis, for each output pixel: the first source pixel and the weights from there on."""
+
+    starts: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    weights: F64
+    """(outputs, taps), zero beyond ``counts``."""
+
+    def span(self, first: int, last: int) -> tuple[int, int]:
+        """The source pixels that outputs ``first <= x < last`` need, half-open."""
+        ends = self.starts[first:last] + self.counts[first:last]
+        return int(self.starts[first:last].min()), int(ends.max())
+
+
+def coefficients(size_in: int, size_out: int, name: str, start: float, stop: float) -> Coefficients:
+    """Weights for resizing ``start..stop`` of ``size_in`` source pixels to ``size_out``; antialiased when shrinking."""
+    function, support = FILTERS[name]
+    scale = (stop - start) / size_out
+    widened = max(scale, 1.0)
+    reach = support * widened
+    centers = start + (np.arange(size_out) + 0.5) * scale
+    starts = np.maximum((centers - reach + 0.5).astype(np.int64), 0)
+    ends = np.minimum((centers + reach + 0.5).astype(np.int64), size_in)
+    taps = math.ceil(reach) * 2 + 1
+    positions = starts[:, None] + np.arange(taps)
+    weights = function((positions - centers[:, None] + 0.5) * (1.0 / widened))
+    weights[positions >= ends[:, None]] = 0.0
+    total = weights.sum(axis=1, keepdims=True)
+    np.divide(weights, total, out=weights, where=total != 0.0)
+    return Coefficients(starts, ends - starts, weights)
+
+
+def nearest(size_in: int, size_out: int, start: float, stop: float) -> npt.NDArray[np.int64]:
+    """The source pixel of each output pixel, as Pillow's NEAREST picks it."""
+    scale = (stop - start) / size_out
+    return np.clip((start + (np.arange(size_out) + 0.5) * scale).astype(np.int64), 0, size_in - 1)
+
+
+@loop
+def _across_loop(flat: Array, bands: int, starts: Array, weights: Array, integer: bool, out: Array, stride: int) -> None:
+    outputs, taps = weights.shape
+    rows = flat.size // stride
+    for y in range(rows):
+        source = flat[y * stride : (y + 1) * stride]
+        target = out[y * outputs * bands : (y + 1) * outputs * bands]
+        for x in range(outputs):
+            w = weights[x]
+            first = starts[x] * bands
+            for c in range(bands):
+                part = source[first + c :]
+                acc = weights[0, 0] * 0
+                for t in range(taps):
+                    acc += w[t] * part[min(t * bands, part.size - 1)]
+                if integer:
+                    target[x * bands + c] = min(max((acc + (1 << 21)) >> 22, 0), 255)
+                else:
+                    target[x * bands + c] = acc
+
+
+def _tap_rows(weights: Array, counts: Array, dtype: Any) -> Array:
+    """Weights as the sums need them: integers for 8 bits, float32 otherwise; no more taps than are used."""
+    used = weights[:, : max(int(counts.max()), 1)]
+    if dtype == np.uint8:
+        return np.where(used < 0, np.ceil(used * (1 << PRECISION) - 0.5), np.floor(used * (1 << PRECISION) + 0.5)).astype(
+            np.int64
+        )
+    return used.astype(np.float32)
+
+
+def _pass_plain(source: Array, starts: Array, weights: Array, axis: int) -> Array:
+    """One pass along ``axis`` (0 down, 1 across): ``sum_t weights[i, t] * source[starts[i] + t]``, t in order."""
+    integer = source.dtype == np.uint8
+    wide = source.astype(np.int64 if integer else np.float32)
+    last = source.shape[axis] - 1
+    shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
+    total: Array = np.zeros((), wide.dtype)
+    for t in range(weights.shape[1]):
+        total = total + weights[:, t].reshape(shape) * np.take(wide, np.minimum(starts + t, last), axis)
+    return np.clip((total + (1 << 21)) >> 22, 0, 255).astype(np.uint8) if integer else total
+
+
+@loop
+def _down_loop(flat: Array, stride: int, starts: Array, weights: Array, integer: bool, out: Array) -> None:
+    outputs, taps = weights.shape
+    last = flat.size // stride - 1
+    for y in range(outputs):
+        for begin in range(0, stride, 1024):
+            n = min(1024, stride - begin)
+            acc = np.zeros(n, weights.dtype)
+            for t in range(taps):
+                w = weights[y, t]
+                row = min(starts[y] + t, last) * stride + begin
+                source = flat[row : row + n]
+                for i in range(n):
+                    acc[i] += w * source[i]
+            target = out[y * stride + begin : y * stride + begin + n]
+            if integer:
+                for i in range(n):
+                    target[i] = min(max((acc[i] + (1 << 21)) >> 22, 0), 255)
+            else:
+                for i in range(n):
+                    target[i] = acc[i]
+
+
+def _pass_fast(source: Array, starts: Array, weights: Array, axis: int) -> Array:
+    integer = source.dtype == np.uint8
+    source = source if integer else np.ascontiguousarray(source, np.float32)
+    rows, columns, bands = source.shape
+    if axis == 0:
+        out = np.empty((len(starts), columns, bands), source.dtype)
+        _down_loop(source.reshape(-1), columns * bands, starts, weights, integer, out.reshape(-1))
+    else:
+        out = np.empty((rows, len(starts), bands), source.dtype)
+        _across_loop(source.reshape(-1), bands, starts, weights, integer, out.reshape(-1), columns * bands)
+    return out
+
+
+resample_pass: Exact[[Array, Array, Array, int], Array] = exact(_down_loop)(_pass_plain)(_pass_fast)
+
+
+def resize(
+    source: Array,
+    corner: tuple[int, int],
+    across: Coefficients | None,
+    down: Coefficients | None,
+    box: tuple[int, int, int, int],
+) -> Array:
+    """The pixels ``box`` (left, top, right, bottom) of a resized image, in ``source``'s dtype.
+
+    ``source`` covers what they need, its first pixel at ``corner`` (left, top) of the whole source; None for an axis
+    skips its pass (same size, whole box), as Pillow does.
+    """
+    dtype = source.dtype
+    result = source
+    for axis, plan, first, last in ((1, across, box[0], box[2]), (0, down, box[1], box[3])):
+        if plan is not None:
+            weights = _tap_rows(plan.weights[first:last], plan.counts[first:last], dtype)
+            result = resample_pass(result, plan.starts[first:last] - corner[1 - axis], weights, axis)
+    return result if result.dtype == dtype else to_dtype(result, dtype)
