@@ -97,8 +97,9 @@ def nearest(size_in: int, size_out: int, start: float, stop: float) -> npt.NDArr
 
 
 @loop
-def _across_loop(flat: Array, bands: int, starts: Array, weights: Array, integer: bool, out: Array, stride: int) -> None:
+def _across_loop(flat: Array, bands: int, starts: Array, weights: Array, out: Array, stride: int) -> None:
     outputs, taps = weights.shape
+    zero = weights[0, 0] * weights.dtype.type(0)
     rows = flat.size // stride
     for y in range(rows):
         source = flat[y * stride : (y + 1) * stride]
@@ -108,39 +109,43 @@ def _across_loop(flat: Array, bands: int, starts: Array, weights: Array, integer
             first = starts[x] * bands
             for c in range(bands):
                 part = source[first + c :]
-                acc = weights[0, 0] * 0
+                acc = zero
                 for t in range(taps):
                     acc += w[t] * part[min(t * bands, part.size - 1)]
-                if integer:
-                    target[x * bands + c] = min(max((acc + (1 << 21)) >> 22, 0), 255)
-                else:
-                    target[x * bands + c] = acc
+                target[x * bands + c] = acc
 
 
 def _tap_rows(weights: Array, counts: Array, dtype: Any) -> Array:
     """Weights as the sums need them: integers for 8 bits, float32 otherwise; no more taps than are used."""
     used = weights[:, : max(int(counts.max()), 1)]
     if dtype == np.uint8:
-        return np.where(used < 0, np.ceil(used * (1 << PRECISION) - 0.5), np.floor(used * (1 << PRECISION) + 0.5)).astype(
-            np.int64
-        )
+        scaled = used * (1 << PRECISION)
+        return np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int32)
     return used.astype(np.float32)
 
 
 def _pass_plain(source: Array, starts: Array, weights: Array, axis: int) -> Array:
     """One pass along ``axis`` (0 down, 1 across): ``sum_t weights[i, t] * source[starts[i] + t]``, t in order."""
-    integer = source.dtype == np.uint8
-    wide = source.astype(np.int64 if integer else np.float32)
+    wide = source.astype(weights.dtype)
     last = source.shape[axis] - 1
     shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
     total: Array = np.zeros((), wide.dtype)
     for t in range(weights.shape[1]):
         total = total + weights[:, t].reshape(shape) * np.take(wide, np.minimum(starts + t, last), axis)
-    return np.clip((total + (1 << 21)) >> 22, 0, 255).astype(np.uint8) if integer else total
+    return _finished(total)
+
+
+def _finished(total: Array) -> Array:
+    """Integer sums as 8-bit samples again; float sums as they are."""
+    if total.dtype != np.int32:
+        return total
+    total += np.int32(1 << (PRECISION - 1))
+    total >>= PRECISION
+    return np.clip(total, 0, 255, out=total).astype(np.uint8)
 
 
 @loop
-def _down_loop(flat: Array, stride: int, starts: Array, weights: Array, integer: bool, out: Array) -> None:
+def _down_loop(flat: Array, stride: int, starts: Array, weights: Array, out: Array) -> None:
     outputs, taps = weights.shape
     last = flat.size // stride - 1
     for y in range(outputs):
@@ -154,25 +159,19 @@ def _down_loop(flat: Array, stride: int, starts: Array, weights: Array, integer:
                 for i in range(n):
                     acc[i] += w * source[i]
             target = out[y * stride + begin : y * stride + begin + n]
-            if integer:
-                for i in range(n):
-                    target[i] = min(max((acc[i] + (1 << 21)) >> 22, 0), 255)
-            else:
-                for i in range(n):
-                    target[i] = acc[i]
+            for i in range(n):
+                target[i] = acc[i]
 
 
 def _pass_fast(source: Array, starts: Array, weights: Array, axis: int) -> Array:
-    integer = source.dtype == np.uint8
-    source = source if integer else np.ascontiguousarray(source, np.float32)
+    source = source if weights.dtype == np.int32 else np.ascontiguousarray(source, np.float32)
     rows, columns, bands = source.shape
+    out = np.empty((len(starts), columns, bands) if axis == 0 else (rows, len(starts), bands), weights.dtype)
     if axis == 0:
-        out = np.empty((len(starts), columns, bands), source.dtype)
-        _down_loop(source.reshape(-1), columns * bands, starts, weights, integer, out.reshape(-1))
+        _down_loop(source.reshape(-1), columns * bands, starts, weights, out.reshape(-1))
     else:
-        out = np.empty((rows, len(starts), bands), source.dtype)
-        _across_loop(source.reshape(-1), bands, starts, weights, integer, out.reshape(-1), columns * bands)
-    return out
+        _across_loop(source.reshape(-1), bands, starts, weights, out.reshape(-1), columns * bands)
+    return _finished(out)
 
 
 resample_pass: Exact[[Array, Array, Array, int], Array] = exact(_down_loop)(_pass_plain)(_pass_fast)
