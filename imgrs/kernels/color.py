@@ -33,7 +33,9 @@ def to_dtype(sums: Array, dtype: Any) -> Array:
 
 
 @loop
-def _weigh(planes: Array, a: np.float32, b: np.float32, c: np.float32, d: np.float32, limit: np.float32, out: Array) -> None:
+def _weigh(
+    planes: Array, a: np.float32, b: np.float32, c: np.float32, d: np.float32, limit: np.float32, out: Array
+) -> None:
     red, green, blue = planes[0], planes[1], planes[2]
     half, zero = np.float32(0.5), np.float32(0)
     for i in range(out.size):
@@ -91,7 +93,7 @@ matrix: Exact[[Array, Array], Array] = exact(_matrix_loop)(_matrix_plain)(_matri
 def luma(pixels: Array) -> Array:
     """Rec. 601 luma of RGB as float32, neither rounded nor clipped: (height, width, 1)."""
     r, g, b = (pixels[..., i].astype(np.float32) for i in range(3))
-    return (((np.float32(0.299) * r + np.float32(0.587) * g) + np.float32(0.114) * b))[..., None]
+    return ((np.float32(0.299) * r + np.float32(0.587) * g) + np.float32(0.114) * b)[..., None]
 
 
 def gray(pixels: Array) -> Array:

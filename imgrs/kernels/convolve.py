@@ -53,7 +53,9 @@ def _add_pairs(acc: Array, source: Array, center: int, step: int, taps: Array) -
 
 
 @loop
-def _separable_loop(flat: Array, height: int, stride: int, bands: int, taps: Array, limit: np.float32, out: Array) -> None:
+def _separable_loop(
+    flat: Array, height: int, stride: int, bands: int, taps: Array, limit: np.float32, out: Array
+) -> None:
     # flat: (height + 2m) rows of `stride` samples. Each output row is summed down into `row`, then across into `out`.
     reach = taps.size - 1
     width = stride - 2 * reach * bands
@@ -149,9 +151,7 @@ def _correlate_fast(padded: Array, kernel: Array, offset: float) -> Array:
     limit = limit_of(padded.dtype)
     weights = kernel[down, across]
     flat = padded.reshape(-1)
-    _correlate_loop(
-        flat, height, columns * bands, width, shifts, weights, np.float32(offset), limit, out.reshape(-1)
-    )
+    _correlate_loop(flat, height, columns * bands, width, shifts, weights, np.float32(offset), limit, out.reshape(-1))
     return out
 
 
