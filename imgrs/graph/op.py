@@ -104,6 +104,10 @@ class Op:
         """What comes out, known without pixels. Raises ``ArgumentError`` for inputs that do not fit together."""
         return specs[0]
 
+    def does_nothing(self, *specs: Spec) -> bool:
+        """Whether every image of these specs comes out as it went in, bit for bit."""
+        return False
+
     @abstractmethod
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
         """The part of each input that ``region`` of the output needs, clipped to the input; empty where none."""

@@ -119,3 +119,24 @@ def unpremultiply(weighted: Array, dtype: str) -> Array:
     alpha = weighted[..., -1:]
     color = np.divide(weighted[..., :-1], alpha, out=np.zeros_like(weighted[..., :-1]), where=alpha > 0)
     return np.concatenate([to_dtype(color, dtype), to_dtype(alpha, dtype)], axis=2)
+
+
+def source_over(base: Array, base_alpha: bool, over: Array, over_alpha: bool, mask: Array | None) -> Array:
+    """Source-over of W3C Compositing and Blending Level 1, section 5.1, on straight alpha; in ``base``'s bands.
+
+    ``mask`` (height, width, 1) scales the opacity of ``over``. All are of one dtype.
+    """
+    full = np.float32(np.iinfo(base.dtype).max if base.dtype.kind == "u" else 1)
+    colors = over.shape[2] - over_alpha
+    opacity = over[..., -1:].astype(np.float32) / full if over_alpha else np.ones_like(over[..., :1], np.float32)
+    if mask is not None:
+        opacity = opacity * (mask.astype(np.float32) / full)
+    behind = base[..., -1:].astype(np.float32) / full if base_alpha else np.ones_like(opacity)
+    rest = behind * (np.float32(1) - opacity)
+    alpha = opacity + rest
+    mixed = over[..., :colors].astype(np.float32) * opacity + base[..., :colors].astype(np.float32) * rest
+    straight = np.divide(mixed, alpha, out=np.zeros_like(mixed), where=alpha > 0)
+    bands = [to_dtype(straight, base.dtype)]
+    if base_alpha:
+        bands.append(to_dtype(alpha * full, base.dtype))
+    return np.concatenate(bands, axis=2)

@@ -1,0 +1,184 @@
+"""Geometry without arithmetic: crops, turns, flips and borders. Every output pixel is one input pixel, or a fill."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from imgrs.errors import ArgumentError
+from imgrs.graph.op import Remap, op
+from imgrs.graph.parameters import checked, choice
+from imgrs.types import Pixels, Region, Spec, Tile
+
+Box = tuple[int, int, int, int]
+
+
+def whole_numbers(value: Any, count: int, meaning: str) -> tuple[int, ...]:
+    """``count`` integers from a sequence, for the check of a parameter."""
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        raise TypeError(f"must be {meaning}")
+    parts = tuple(value)
+    if len(parts) != count:
+        raise ValueError(f"must be {meaning}")
+    try:
+        return tuple(int(v) if isinstance(v, float) and v.is_integer() else operator.index(v) for v in parts)
+    except TypeError:
+        raise TypeError(f"must be {meaning}, in whole pixels") from None
+
+
+def _box(value: Any) -> Box:
+    left, top, right, bottom = whole_numbers(value, 4, "a box (left, top, right, bottom)")
+    if right <= left or bottom <= top:
+        raise ValueError("must be a box (left, top, right, bottom) with at least one pixel")
+    return left, top, right, bottom
+
+
+@op
+class Crop(Remap):
+    """Cut out ``box`` (left, top, right, bottom), which lies inside the image."""
+
+    box: Box = checked(_box, example=(1, 2, 5, 6))
+
+    @property
+    def index_map(self) -> bool:
+        return True
+
+    def infer(self, *specs: Spec) -> Spec:
+        (spec,) = specs
+        box = Region(*self.box)
+        if box not in spec.region:
+            raise ArgumentError(f"crop: box {box} leaves the {spec.width}x{spec.height} image; pad() it first")
+        return Spec(box.width, box.height, spec.bands, spec.alpha, spec.dtype, spec.encoding)
+
+    def source_of(self, region: Region, spec: Spec) -> Region:
+        return region.shift(self.box[0], self.box[1])
+
+    def apply(self, tile: Tile, out: Region, spec: Spec, prepared: Any) -> Pixels:
+        return tile.pixels
+
+
+# Each element of the square's symmetry as (swap axes first, then flip columns, then flip rows).
+ELEMENTS = {
+    "flip_left_right": (False, True, False),
+    "flip_top_bottom": (False, False, True),
+    "rotate_180": (False, True, True),
+    "transpose": (True, False, False),
+    "rotate_90": (True, False, True),
+    "rotate_270": (True, True, False),
+    "transverse": (True, True, True),
+}
+"""Names are Pillow's ``Image.Transpose``; quarter turns are counter-clockwise."""
+_PILLOW = ["flip_left_right", "flip_top_bottom", "rotate_90", "rotate_180", "rotate_270", "transpose", "transverse"]
+
+
+@op
+class Transpose(Remap):
+    """Flip or turn by quarters, by Pillow's names or integers: ``"flip_left_right"``, ``"rotate_90"``, ``"transpose"``, ..."""
+
+    method: str = choice({**{n: n for n in _PILLOW}, **dict(enumerate(_PILLOW))}, example="rotate_90")
+
+    @property
+    def index_map(self) -> bool:
+        return True
+
+    @property
+    def element(self) -> tuple[bool, bool, bool]:
+        """Whether axes are swapped, and then columns and rows flipped."""
+        return ELEMENTS[self.method]
+
+    def infer(self, *specs: Spec) -> Spec:
+        (spec,) = specs
+        width, height = (spec.height, spec.width) if self.element[0] else spec.size
+        return Spec(width, height, spec.bands, spec.alpha, spec.dtype, spec.encoding)
+
+    def source_of(self, region: Region, spec: Spec) -> Region:
+        swap, columns, rows = self.element
+        width, height = (spec.height, spec.width) if swap else spec.size
+        left, right = (width - region.right, width - region.left) if columns else (region.left, region.right)
+        top, bottom = (height - region.bottom, height - region.top) if rows else (region.top, region.bottom)
+        return Region(top, left, bottom, right) if swap else Region(left, top, right, bottom)
+
+    def apply(self, tile: Tile, out: Region, spec: Spec, prepared: Any) -> Pixels:
+        swap, columns, rows = self.element
+        pixels = tile.pixels.swapaxes(0, 1) if swap else tile.pixels
+        pixels = pixels[:, ::-1] if columns else pixels
+        return np.ascontiguousarray(pixels[::-1] if rows else pixels)
+
+
+def composed(first: tuple[bool, bool, bool], second: tuple[bool, bool, bool]) -> tuple[bool, bool, bool]:
+    """The element that does ``first``, then ``second``."""
+    swap, columns, rows = first
+    if second[0]:
+        columns, rows = rows, columns
+    return swap != second[0], columns != second[1], rows != second[2]
+
+
+def _border(value: Any) -> Box:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = (value,) * 4
+    elif hasattr(value, "__len__") and len(value) == 2:
+        value = (value[0], value[1], value[0], value[1])
+    border = whole_numbers(value, 4, "a width, (horizontal, vertical) or (left, top, right, bottom)")
+    if min(border) < 0:
+        raise ValueError("must not be negative")
+    return border[0], border[1], border[2], border[3]
+
+
+def _fill(value: Any) -> tuple[float, ...]:
+    values = tuple(float(v) for v in value) if hasattr(value, "__iter__") else (float(value),)
+    if not values or not all(np.isfinite(values)):
+        raise ValueError("must be a number, or one for each band")
+    return values
+
+
+def fill_pixel(color: tuple[float, ...], spec: Spec, name: str) -> Pixels:
+    """A color (one number, or one per band, in the image's own units) as one pixel of ``spec``."""
+    if len(color) not in (1, spec.colors, spec.bands):
+        raise ArgumentError(f"{name}: color must have 1 or {spec.bands} numbers for {spec.mode}, got {len(color)}")
+    values = list(color) * spec.colors if len(color) == 1 else list(color)
+    if len(values) < spec.bands:
+        values.append(spec.full_scale)
+    if spec.dtype != "float32" and not all(0 <= v <= spec.full_scale for v in values):
+        raise ArgumentError(f"{name}: color must be from 0 to {spec.full_scale:g} for {spec.dtype}, got {color}")
+    return np.array(values).astype(spec.dtype)
+
+
+@op
+class Pad(Remap):
+    """Add a border of ``width`` pixels (or (horizontal, vertical), or (left, top, right, bottom)).
+
+    ``mode`` is ``"constant"`` (filled with ``color``, in the image's own units) or ``"edge"`` (the nearest pixel).
+    """
+
+    width: Box = checked(_border, example=(2, 1, 3, 4))
+    mode: str = choice({"constant": "constant", "edge": "edge", "replicate": "edge"}, default="constant")
+    color: tuple[float, ...] = checked(_fill, default=(0.0,))
+
+    def infer(self, *specs: Spec) -> Spec:
+        (spec,) = specs
+        left, top, right, bottom = self.width
+        fill_pixel(self.color, spec, self.name)
+        size = (spec.width + left + right, spec.height + top + bottom)
+        return Spec(*size, spec.bands, spec.alpha, spec.dtype, spec.encoding)
+
+    def source_of(self, region: Region, spec: Spec) -> Region:
+        shifted = region.shift(-self.width[0], -self.width[1])
+        if self.mode == "constant":
+            return shifted & spec.region
+        left, right = (min(max(x, 0), spec.width - 1) for x in (shifted.left, shifted.right - 1))
+        top, bottom = (min(max(y, 0), spec.height - 1) for y in (shifted.top, shifted.bottom - 1))
+        return Region(left, top, right + 1, bottom + 1)
+
+    def apply(self, tile: Tile, out: Region, spec: Spec, prepared: Any) -> Pixels:
+        inside = tile.region.shift(self.width[0], self.width[1])
+        if self.mode == "edge":
+            rows = np.clip(np.arange(out.top, out.bottom), inside.top, inside.bottom - 1) - inside.top
+            columns = np.clip(np.arange(out.left, out.right), inside.left, inside.right - 1) - inside.left
+            return tile.pixels[rows[:, None], columns]
+        pixels = np.empty((out.height, out.width, spec.bands), spec.dtype)
+        pixels[:] = fill_pixel(self.color, spec, self.name)
+        if not tile.region.empty:
+            pixels[inside.slices_in(out)] = tile.pixels
+        return pixels
