@@ -1,0 +1,65 @@
+"""Files in and out: formats are recognized by content when opened, and by name or extension when saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from imgrs.errors import ArgumentError, ArgumentTypeError, UnsupportedFormatError
+from imgrs.io.format import Format, Reader
+from imgrs.io.resource import Resource, resource_of
+
+HEAD = 64
+"""Bytes by which a format is recognized."""
+
+
+def formats() -> tuple[Format, ...]:
+    """Every format, in the order in which content is tried."""
+    from imgrs.io.npy import NpyFormat
+    from imgrs.io.pillow import BmpFormat, GifFormat, JpegFormat, PngFormat, WebpFormat
+    from imgrs.io.tiff import TiffFormat
+
+    return (TiffFormat(), PngFormat(), JpegFormat(), WebpFormat(), GifFormat(), BmpFormat(), NpyFormat())
+
+
+def open_source(source: object) -> Reader:
+    """Read the header of a path, bytes or a file object.
+
+    Raises ``ImageNotFoundError``, ``UnsupportedFormatError``, ``CorruptImageError`` or ``LimitError``.
+    """
+    if isinstance(source, str) and "://" in source:
+        raise UnsupportedFormatError(f"open: {source}: URLs cannot be opened yet; download it and open the file")
+    resource = resource_of(source)
+    return _recognized(resource).open(resource)
+
+
+def _recognized(resource: Resource) -> Format:
+    head = resource.read(0, HEAD)
+    if not head:
+        raise UnsupportedFormatError(f"{resource.name} is empty, not an image")
+    for format in formats():
+        if format.matches(head):
+            return format
+    known = ", ".join(format.name for format in formats())
+    kind = "text" if head.isascii() and head.decode("ascii").isprintable() else "not an image of a known format"
+    raise UnsupportedFormatError(f"{resource.name} is {kind}; the known formats are {known}")
+
+
+def format_for(path: str | None, name: str | None) -> Format:
+    """The format to save as: by its name (as Pillow has it, any case), else by the path's extension."""
+    if name is not None and not isinstance(name, str):
+        raise ArgumentTypeError(f"save: format must be a name, got {type(name).__name__}")
+    by_name: Mapping[str, Format] = {format.name: format for format in formats()}
+    by_extension = {extension: format for format in formats() for extension in format.extensions}
+    known = ", ".join(by_name)
+    if name is not None:
+        found = by_name.get(name.upper()) or by_extension.get(f".{name.lower().lstrip('.')}")
+        if found is None:
+            raise ArgumentError(f"save: format must be one of {known}, got {name!r}")
+        return found
+    if path is None:
+        raise ArgumentError(f"save: a file object needs format=, one of {known}")
+    extension = os.path.splitext(path)[1].lower()
+    if extension not in by_extension:
+        raise ArgumentError(f"save: no format has the extension {extension!r}; give format=, one of {known}")
+    return by_extension[extension]

@@ -1,0 +1,522 @@
+"""``Image``: the face of the engine. Reading this class from top to bottom is reading the API.
+
+A verb adds one node to the graph and returns at once. An image is a handle on a node; only ``thumbnail`` moves it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from imgrs import config
+from imgrs.errors import ArgumentError, ArgumentTypeError
+from imgrs.graph.node import Node, Origin
+from imgrs.graph.op import Op
+from imgrs.graph.text import listing
+from imgrs.ops import arithmetic, bands, color, filter, geometry, resample, source, stats, tiles, tone
+from imgrs.run.collection import Collection
+
+if TYPE_CHECKING:
+    import networkx
+    import PIL.Image
+
+P = ParamSpec("P")
+PACKAGE = __name__.partition(".")[0]
+
+
+class verb(Generic[P]):  # noqa: N801  # read as a declaration: brightness = verb(Brightness)
+    """A method that applies one op: its signature, defaults and documentation are the op's."""
+
+    def __init__(self, op: Callable[P, Op]) -> None:
+        self.op = op
+        self.__doc__ = op.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.__name__ = name
+
+    @overload
+    def __get__(self, image: None, owner: type[Image]) -> Callable[Concatenate[Image, P], Image]: ...
+    @overload
+    def __get__(self, image: Image, owner: type[Image]) -> Callable[P, Image]: ...
+    def __get__(self, image: Image | None, owner: type[Image]) -> Any:
+        def call(self_: Image, *args: P.args, **kwargs: P.kwargs) -> Image:
+            return self_.apply(_made(self.op, self.__name__, args, kwargs))
+
+        call.__name__, call.__qualname__, call.__doc__ = self.__name__, f"Image.{self.__name__}", self.__doc__
+        return call if image is None else call.__get__(image)
+
+
+def _made(op: Callable[..., Op], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Op:
+    try:
+        return op(*args, **kwargs)
+    except TypeError as error:
+        if isinstance(error, ArgumentTypeError):
+            raise
+        raise ArgumentTypeError(f"{name}: {str(error).replace('__init__() ', '')}") from None
+
+
+class Image(Collection):
+    """A lazy image: what it is, and how to make it. Pixels are computed when they are asked for.
+
+    Make one with ``imgrs.open``, ``new``, ``fromarray``, ``frombytes`` or ``from_dask``.
+    """
+
+    __slots__ = ()
+
+    def apply(self, op: Op, *others: Image) -> Image:
+        """This image (and others) as the input of an op; the way in for ops that have no verb."""
+        return Image(Node(op, self._node, *(other._node for other in others), origin=_origin()))
+
+    # What it is
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self._node.spec.size
+
+    @property
+    def width(self) -> int:
+        return self._node.spec.width
+
+    @property
+    def height(self) -> int:
+        return self._node.spec.height
+
+    @property
+    def mode(self) -> str:
+        """Pillow's mode: ``"RGB"``, ``"L"``, ``"I;16"``, ...; ``"multiband"`` for other numbers of bands."""
+        return self._node.spec.mode
+
+    @property
+    def bands(self) -> int:
+        """The number of bands, alpha included."""
+        return self._node.spec.bands
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self._node.spec.dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array that ``compute`` gives."""
+        return self._node.spec.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of all pixels in memory, in bytes."""
+        return self._node.spec.nbytes
+
+    @property
+    def format(self) -> str | None:
+        """The file format of an image as it was opened, None after any op."""
+        op = self._node.op
+        return op.reader.format if isinstance(op, source.Open) else None
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Metadata of the file that this image comes from, under Pillow's names."""
+        node = self._node
+        while node.inputs:
+            node = node.inputs[0]
+        return dict(node.op.reader.info) if isinstance(node.op, source.Open) else {}
+
+    @property
+    def key(self) -> str:
+        """A digest of the graph, equal for equal pipelines on equal sources, in every process."""
+        return self._node.key
+
+    # Tone
+
+    brightness = verb(tone.Brightness)
+    contrast = verb(tone.Contrast)
+    gamma = verb(tone.Gamma)
+    exposure_adjust = verb(tone.ExposureAdjust)
+    invert = verb(tone.Invert)
+    solarize = verb(tone.Solarize)
+    posterize = verb(tone.Posterize)
+    threshold = verb(tone.Threshold)
+    levels = verb(tone.Levels)
+    curve = verb(tone.Curve)
+
+    # Color
+
+    saturate = verb(color.Saturate)
+    grayscale = verb(color.Grayscale)
+    sepia = verb(color.Sepia)
+    hue_rotate = verb(color.HueRotate)
+    color_matrix = verb(color.ColorMatrix)
+    convert = verb(color.Convert)
+    astype = verb(color.AsType)
+
+    def remove_transparency(self, background: Any = (255, 255, 255)) -> Image:
+        """Lay the image over ``background`` (in the image's own units) and drop alpha."""
+        spec = self._node.spec
+        if not spec.alpha:
+            return self
+        pixel = geometry.fill_pixel(_color(background), _opaque(spec), "remove_transparency")
+        below = Image(Node(source.New(_opaque(spec), tuple(float(v) for v in pixel)), origin=_origin()))
+        return below.apply(bands.Blend(), self)
+
+    # Neighborhood
+
+    blur = verb(filter.Blur)
+    box_blur = verb(filter.BoxBlur)
+    sharpen = verb(filter.Sharpen)
+    unsharp_mask = verb(filter.UnsharpMask)
+    edge_detect = verb(filter.EdgeDetect)
+    edge_enhance = verb(filter.EdgeEnhance)
+    edge_enhance_more = verb(filter.EdgeEnhanceMore)
+    emboss = verb(filter.Emboss)
+    convolve = verb(filter.Convolve)
+
+    def map_tiles(
+        self, function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], margin: int = 0, out_mode: str | None = None
+    ) -> Image:
+        """Call ``function`` on each tile with ``margin`` pixels around it (edges replicated).
+
+        It gets an array of shape (height + 2 margin, width + 2 margin[, bands]) and returns (height, width[, bands]) of
+        ``out_mode`` (default: this image's). It must not depend on where the tile lies. ``explain()`` names it.
+        """
+        return self.apply(tiles.MapTiles(function, margin, out_mode))
+
+    # Geometry
+
+    crop = verb(geometry.Crop)
+    pad = verb(geometry.Pad)
+    transpose = verb(geometry.Transpose)
+
+    def rotate90(self) -> Image:
+        """Turn a quarter counter-clockwise."""
+        return self.transpose("rotate_90")
+
+    def rotate180(self) -> Image:
+        """Turn by half."""
+        return self.transpose("rotate_180")
+
+    def rotate270(self) -> Image:
+        """Turn a quarter clockwise."""
+        return self.transpose("rotate_270")
+
+    def rotate_left(self) -> Image:
+        """Turn a quarter counter-clockwise."""
+        return self.transpose("rotate_90")
+
+    def rotate_right(self) -> Image:
+        """Turn a quarter clockwise."""
+        return self.transpose("rotate_270")
+
+    def flip_left_right(self) -> Image:
+        """Mirror left and right."""
+        return self.transpose("flip_left_right")
+
+    def flip_top_bottom(self) -> Image:
+        """Mirror top and bottom."""
+        return self.transpose("flip_top_bottom")
+
+    def resize(
+        self,
+        size: tuple[int, int],
+        resample: str | int = "lanczos",
+        box: tuple[float, float, float, float] | None = None,
+        reducing_gap: float | None = None,
+    ) -> Image:
+        """Resize to ``size`` (width, height), antialiased when shrinking; ``box`` is the part of the source to use.
+
+        ``resample`` is Pillow's name or integer: nearest, box, bilinear, hamming, bicubic, lanczos. ``reducing_gap`` is
+        taken for Pillow's sake: results are exact without it.
+        """
+        if reducing_gap is not None and not (isinstance(reducing_gap, (int, float)) and reducing_gap >= 1.0):
+            raise ArgumentError(f"resize: reducing_gap must be at least 1.0, got {reducing_gap!r}")
+        return self.apply(_resize(size, resample, box))
+
+    def thumbnail(self, size: tuple[int, int], resample: str | int = "bicubic") -> Image:
+        """Shrink in place to fit ``size`` (width, height), keeping the aspect; never enlarges. Returns the image.
+
+        On a file as opened, decoding at a reduced scale is part of its meaning where the format can (JPEG).
+        """
+        wide, high = geometry.whole_numbers(size, 2, "a size (width, height)")
+        if wide < 1 or high < 1:
+            raise ArgumentError(f"thumbnail: size must be at least 1x1, got {size!r}")
+        width, height = self.size
+        if wide < width or high < height:
+            if wide * height >= high * width:
+                wide = max(1, round(width * high / height))
+            else:
+                high = max(1, round(height * wide / width))
+            self._node = _shrunk(self._node, (wide, high))
+            if (wide, high) != self.size:
+                self._node = self.apply(_resize((wide, high), resample, None))._node
+        return self
+
+    # Bands and layers
+
+    def split(self) -> tuple[Image, ...]:
+        """The bands, each as a gray image."""
+        return tuple(self.apply(bands.Band(index)) for index in range(self.bands))
+
+    def getchannel(self, channel: int | str) -> Image:
+        """One band, by its index or its letter (``"R"``, ``"A"``)."""
+        if isinstance(channel, str):
+            letters = self.mode if self.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else ""
+            if channel not in letters or not channel:
+                raise ArgumentError(f"getchannel: {self.mode} images have no channel {channel!r}")
+            channel = letters.index(channel)
+        return self.apply(bands.Band(channel))
+
+    def blend(self, mode: str, other: Image, mask: Image | None = None, position: tuple[int, int] = (0, 0)) -> Image:
+        """Lay ``other`` over this image at ``position``; ``mode`` is ``"normal"``. ``mask``, gray, scales its opacity."""
+        layers = [_image(other, "blend")] + ([] if mask is None else [_image(mask, "blend")])
+        return self.apply(bands.Blend(mode, position), *layers)
+
+    # Statistics: lazy small images
+
+    def histogram(self) -> Statistic:
+        """How many samples of each band lie in each of 256 equal parts of full range: (256, bands)."""
+        return Statistic(self.apply(stats.Histogram())._node)
+
+    def mean(self) -> Statistic:
+        """The mean of each band, in the image's own units: (bands,)."""
+        return Statistic(self.apply(stats.Mean())._node)
+
+    def extrema(self) -> Statistic:
+        """The smallest and the largest sample of each band: (bands, 2)."""
+        return Statistic(self.apply(stats.Extrema())._node)
+
+    def auto_contrast(self, cutoff: float = 0.0) -> Image:
+        """Stretch each band to full range, after cutting ``cutoff`` percent off each end of its histogram."""
+        bins = 256 if self._node.spec.dtype == "uint8" else 65_536
+        op = stats.AutoContrast(cutoff)
+        op.check([self._node.spec])
+        return self.apply(op, Image(Node(stats.Histogram(bins), self._node, origin=_origin())))
+
+    # Arithmetic on raw sample values, saturating; alpha untouched
+
+    def __add__(self, other: Any) -> Image:
+        return self._arithmetic("add", other, False)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Image:
+        return self._arithmetic("subtract", other, False)
+
+    def __rsub__(self, other: Any) -> Image:
+        return self._arithmetic("subtract", other, True)
+
+    def __mul__(self, other: Any) -> Image:
+        return self._arithmetic("multiply", other, False)
+
+    __rmul__ = __mul__
+
+    def __abs__(self) -> Image:
+        return self.apply(arithmetic.Absolute())
+
+    def _arithmetic(self, name: str, other: Any, swapped: bool) -> Image:
+        if isinstance(other, Image):
+            return self.apply(arithmetic.Combine(name), other)
+        if isinstance(other, (int, float, np.integer, np.floating)) and not isinstance(other, bool):
+            return self.apply(arithmetic.WithNumber(name, float(other), swapped))
+        return NotImplemented
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        name = {"add": "add", "subtract": "subtract", "multiply": "multiply", "absolute": "abs"}.get(ufunc.__name__)
+        if name is None or method != "__call__" or kwargs:
+            return NotImplemented
+        if name == "abs":
+            return abs(self)
+        first, second = inputs
+        if isinstance(first, Image):
+            return first._arithmetic(name, second, False)
+        return self._arithmetic(name, first, name == "subtract")
+
+    def __getitem__(self, key: Any) -> Image:
+        """NumPy's slicing of rows, columns and bands: ``img[10:20, ::, 0]``; steps must be 1. Clips where ``crop`` raises."""
+        keys = key if isinstance(key, tuple) else (key,)
+        if len(keys) > 3 or not all(isinstance(k, slice) and k.step in (None, 1) for k in keys[:2]):
+            raise ArgumentError(f"slice: must be image[top:bottom, left:right] with steps of 1, got {key!r}")
+        top, bottom, _ = keys[0].indices(self.height)
+        left, right, _ = keys[1].indices(self.width) if len(keys) > 1 else (0, self.width, 1)
+        if bottom <= top or right <= left:
+            raise ArgumentError(f"slice: {key!r} selects no pixels of the {self.width}x{self.height} image")
+        part = self.crop((left, top, right, bottom))
+        return part if len(keys) < 3 else part.getchannel(range(self.bands)[keys[2]])
+
+    # Pixels
+
+    def compute(self, **options: Any) -> npt.NDArray[Any]:
+        """The pixels as an array of ``shape``; keywords are those of ``imgrs.options``.
+
+        Raises ``MemoryBudgetError`` before anything is read, ``ComputeError`` where an op fails, and what reading raises.
+        """
+        from imgrs.run.save import to_array
+
+        return to_array(self._node, config.settings(**options))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        if copy is False:
+            raise ValueError("an image is computed into a new array; it cannot be viewed without a copy")
+        array = self.compute()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def tobytes(self) -> bytes:
+        """The samples, row by row, as Pillow's ``tobytes``."""
+        return self.compute().tobytes()
+
+    to_bytes = tobytes
+
+    def to_pil(self) -> PIL.Image.Image:
+        """The image as Pillow's."""
+        import PIL.Image
+
+        if self._node.spec.encoding == "multiband" or (self.dtype != np.uint8 and self.bands > 1):
+            raise ArgumentError(f"to_pil: Pillow has no {self.mode} images of {self.dtype}; astype('uint8') first")
+        if self.mode == "CMYK":
+            return PIL.Image.frombytes("CMYK", self.size, self.tobytes())
+        return PIL.Image.fromarray(self.compute())
+
+    def save(self, target: Any, format: str | None = None, **options: Any) -> None:
+        """Write to a path or a binary file object; the format is ``format``'s or the extension's.
+
+        Options are the format's, under Pillow's names (``quality``, ``compression``, ``tile``, ...), and the engine's
+        (``chunks``, ``scheduler``, ``workers``, ``memory_limit``, ``optimizer``). The file appears when it is whole; until
+        then the old one stays. Raises ``ArgumentError`` before anything is computed, and ``SaveError``.
+        """
+        from imgrs.run.save import save
+
+        engine = {name: options.pop(name) for name in config.NAMES if name in options}
+        save(self._node, target, format, self.info, options, config.settings(**engine))
+
+    # The graph
+
+    def explain(self, sink: str | None = None, costs: bool = True, **options: Any) -> str:
+        """What computing this will do, as text: the graph, the rules, the stages, bytes read, memory and tasks.
+
+        ``sink="tiff"`` plans for a file of tiles; ``costs=False`` leaves out what depends on the machine.
+        """
+        from imgrs.plan.choose import plan
+        from imgrs.plan.explain import explain
+
+        unit = (512, 512) if sink is not None and sink.lower() in ("tif", "tiff") else (1, 1)
+        return explain(plan([self._node], config.settings(**options), unit), costs)
+
+    def listing(self) -> str:
+        """The graph as it was built, one line per node."""
+        return listing([self._node])
+
+    def to_networkx(self) -> networkx.MultiDiGraph[int]:
+        """The graph for networkx."""
+        from imgrs.graph.view import to_networkx
+
+        return to_networkx([self._node])
+
+    def to_dot(self) -> str:
+        """The graph in Graphviz's DOT language."""
+        from imgrs.graph.view import to_dot
+
+        return to_dot([self._node])
+
+    # A handle
+
+    def copy(self) -> Image:
+        """Another handle on the same node."""
+        return Image(self._node)
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Image:
+        return self.copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._node,)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both have the same graph on the same sources; pixels are not compared."""
+        return self._node.key == other._node.key if isinstance(other, Image) else NotImplemented
+
+    def __hash__(self) -> int:
+        return int(self._node.key[:15], 16)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return f"<imgrs.Image {self._node.spec} {self._node.op.name}>"
+
+    def close(self) -> None:
+        """Nothing is held open; for code that closes Pillow's images."""
+
+    def __enter__(self) -> Image:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Statistic(Image):
+    """Numbers about an image, as lazy as an image: ``compute()``, ``list()`` and ``float()`` compute them."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.compute().tolist())
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __float__(self) -> float:
+        values = self.compute()
+        if values.size != 1:
+            raise ArgumentTypeError(f"float: the image has {values.size} values; use list()")
+        return float(values.item())
+
+
+def _resize(size: Any, resample_: Any, box: Any) -> Op:
+    return resample.Resize(size, resample_, box)
+
+
+def _image(value: object, name: str) -> Image:
+    if isinstance(value, Image):
+        return value
+    raise ArgumentTypeError(f"{name}: needs an imgrs.Image, got {type(value).__name__}; use imgrs.fromarray()")
+
+
+def _color(value: Any) -> tuple[float, ...]:
+    return tuple(float(v) for v in value) if hasattr(value, "__iter__") else (float(value),)
+
+
+def _opaque(spec: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(spec, bands=spec.colors, alpha=False)
+
+
+def _shrunk(node: Node, size: tuple[int, int]) -> Node:
+    """A file as opened, decoded at the largest reduction that is still twice ``size``; other nodes as they are."""
+    if not isinstance(node.op, source.Open) or node.op.shrink != 1:
+        return node
+    best = 1
+    for shrink in node.op.reader.shrinks:
+        spec = node.op.reader.shrunk(shrink)
+        if shrink > best and spec.width >= 2 * size[0] and spec.height >= 2 * size[1]:
+            best = shrink
+    return node if best == 1 else Node(source.Open(node.op.reader, best), origin=node.origin)
+
+
+def _origin() -> Origin | None:
+    """The nearest line outside this package: the user's."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+    return Origin(frame.f_code.co_filename, frame.f_lineno)

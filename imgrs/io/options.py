@@ -1,0 +1,38 @@
+"""Checks that formats share: which options a save may have, and which images."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from imgrs.errors import ArgumentError
+from imgrs.types import Spec
+
+
+def check_options(format: str, given: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise ``ArgumentError`` for an option that ``format`` does not have."""
+    for name in given:
+        if name not in known:
+            raise ArgumentError(f"save: {format} has no option {name!r}; it has {', '.join(sorted(known))}")
+
+
+def check_whole(format: str, name: str, value: Any, low: int, high: int) -> int:
+    """``value`` as an integer from ``low`` to ``high``; raises ``ArgumentError``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ArgumentError(f"save: {format} {name} must be a whole number from {low} to {high}, got {value!r}")
+    return value
+
+
+def check_image(format: str, spec: Spec, kinds: Collection[tuple[str, str]]) -> None:
+    """Raise ``ArgumentError`` unless (mode, dtype) is among ``kinds``; the message names the way out."""
+    if (spec.mode, spec.dtype) in kinds:
+        return
+    modes = sorted({mode for mode, _ in kinds})
+    way = 'astype("uint8")' if (spec.mode, "uint8") in kinds else f'convert("{_nearest(spec, modes)}")'
+    raise ArgumentError(f"save: {format} cannot hold {spec.mode} images of {spec.dtype}; {way} first")
+
+
+def _nearest(spec: Spec, modes: list[str]) -> str:
+    if spec.alpha and "RGBA" in modes:
+        return "RGBA"
+    return "RGB" if spec.bands >= 3 or "L" not in modes else "L"
