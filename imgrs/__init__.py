@@ -1,0 +1,38 @@
+"""Images as lazy dataflow graphs: build a pipeline, read what it will do, run it in tiles through Dask.
+
+>>> import imgrs
+>>> img = imgrs.new("RGB", (640, 480), (200, 120, 40)).blur(2).brightness(10)
+>>> img.size, img.mode
+((640, 480), 'RGB')
+>>> img.compute().shape
+(480, 640, 3)
+"""
+
+from __future__ import annotations
+
+from imgrs import errors
+from imgrs.config import options, set_options
+from imgrs.create import frombytes, from_dask, fromarray, images_equal, merge, new, open
+from imgrs.errors import ImgrsError
+from imgrs.functions import *  # noqa: F403  # a function for each verb of the class, made from it
+from imgrs.functions import __all__ as _functions
+from imgrs.image import Image
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Image",
+    "ImgrsError",
+    "__version__",
+    "errors",
+    "from_dask",
+    "fromarray",
+    "frombytes",
+    "images_equal",
+    "merge",
+    "new",
+    "open",
+    "options",
+    "set_options",
+    *_functions,
+]

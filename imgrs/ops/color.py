@@ -28,6 +28,9 @@ class _Weighted(Point):
         """Rows of three weights and, optionally, an offset on the 0..255 scale."""
         raise NotImplementedError
 
+    def does_nothing(self, *specs: Spec) -> bool:
+        return specs[0].encoding == "gray"
+
     def prepare(self, *specs: Spec) -> Any:
         matrix = np.zeros((3, 4))
         rows = np.array(self.weights())
@@ -167,6 +170,9 @@ class AsType(Point):
     name = "astype"
     takes = ANY
     dtype: str = choice({"uint8": "uint8", "uint16": "uint16", "float32": "float32"}, example="uint16")
+
+    def does_nothing(self, *specs: Spec) -> bool:
+        return specs[0].dtype == self.dtype
 
     def infer(self, *specs: Spec) -> Spec:
         (spec,) = specs

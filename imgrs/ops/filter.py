@@ -27,6 +27,9 @@ class Blur(Window):
         reach = max(1, math.ceil(4 * self.radius)) if self.radius else 0
         return reach, reach
 
+    def does_nothing(self, *specs: Spec) -> bool:
+        return self.radius == 0 and not specs[0].alpha  # with alpha, color under alpha 0 becomes 0
+
     def prepare(self, *specs: Spec) -> Any:
         return convolve.gaussian_taps(self.radius) if self.radius else np.ones(1, np.float32)
 

@@ -52,6 +52,9 @@ class Crop(Remap):
             raise ArgumentError(f"crop: box {box} leaves the {spec.width}x{spec.height} image; pad() it first")
         return Spec(box.width, box.height, spec.bands, spec.alpha, spec.dtype, spec.encoding)
 
+    def does_nothing(self, *specs: Spec) -> bool:
+        return Region(*self.box) == specs[0].region
+
     def source_of(self, region: Region, spec: Spec) -> Region:
         return region.shift(self.box[0], self.box[1])
 

@@ -25,6 +25,9 @@ class Brightness(Sample):
     def affine(self) -> tuple[float, float]:
         return 1.0, self.amount
 
+    def does_nothing(self, *specs: Spec) -> bool:
+        return self.amount == 0
+
     def curve(self, x: F64) -> F64:
         return x + self.amount
 
@@ -38,6 +41,9 @@ class Contrast(Sample):
     @property
     def affine(self) -> tuple[float, float]:
         return self.factor, 128.0 - 128.0 * self.factor
+
+    def does_nothing(self, *specs: Spec) -> bool:
+        return self.factor == 1
 
     def curve(self, x: F64) -> F64:
         return (x - 128.0) * self.factor + 128.0

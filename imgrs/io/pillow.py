@@ -1,0 +1,297 @@
+"""JPEG, PNG, WebP, BMP and GIF: formats that are decoded and encoded whole, through Pillow and imagecodecs.
+
+A Pillow object is made for each decode and never shared. Pillow's own bomb guard is replaced by the limit of
+``imgrs.io.limits``, which names what to do.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError, TruncatedImageError, UnsupportedFormatError
+from imgrs.io.format import Encoder, Format, Options, Reader, WholeEncoder
+from imgrs.io.limits import check_unit
+from imgrs.io.options import check_image, check_options, check_whole
+from imgrs.io.resource import Resource
+from imgrs.types import Pixels, Region, Spec
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+_SPECS: dict[str, tuple[int, bool, str, str]] = {
+    "1": (1, False, "bool", "gray"),
+    "L": (1, False, "uint8", "gray"),
+    "LA": (2, True, "uint8", "gray"),
+    "I;16": (1, False, "uint16", "gray"),
+    "RGB": (3, False, "uint8", "srgb"),
+    "RGBA": (4, True, "uint8", "srgb"),
+    "CMYK": (4, False, "uint8", "cmyk"),
+}
+"""Modes as decoded: bands, alpha, dtype, encoding."""
+_KEPT = ("dpi", "icc_profile", "exif", "gamma", "transparency", "loop", "duration", "comment")
+
+
+class PillowReader(Reader):
+    """An image that Pillow decodes in one piece. Pickles as its resource."""
+
+    reads_regions = False
+
+    def __init__(self, resource: Resource, format: str) -> None:
+        self.resource = resource
+        self.format = format
+        with self._opened() as image:
+            mode = self._mode_of(image)
+            bands, alpha, dtype, encoding = _SPECS[mode]
+            width, height = image.size
+            self.info = {name: image.info[name] for name in _KEPT if name in image.info}
+        self._mode = mode
+        head = resource.read(0, 26)
+        self._deep = format == "PNG" and len(head) == 26 and head[24] == 16 and head[25] in (2, 4, 6)
+        if self._deep:  # Pillow reads 16-bit color at 8 bits
+            bands, alpha, encoding = {2: (3, False, "srgb"), 4: (2, True, "gray"), 6: (4, True, "srgb")}[head[25]]
+            dtype = "uint16"
+        self.spec = Spec(width, height, bands, alpha, dtype, encoding)
+        self.unit = self.spec.size
+        check_unit(resource.name, "the image", self.spec.nbytes)
+        if format == "JPEG":
+            self.shrinks = (1, 2, 4, 8)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PillowReader, (self.resource, self.format)
+
+    def shrunk(self, shrink: int) -> Spec:
+        if shrink not in self.shrinks:
+            raise ValueError(f"{self.format} cannot be read at 1/{shrink}")
+        spec = self.spec
+        size = (-(-spec.width // shrink), -(-spec.height // shrink))
+        return Spec(*size, spec.bands, spec.alpha, spec.dtype, spec.encoding)
+
+    def stored_bytes(self, region: Region, shrink: int = 1) -> int:
+        return self.resource.size
+
+    def read(self, region: Region, shrink: int = 1) -> Pixels:
+        self._check_end()
+        with self._opened() as image:
+            if shrink > 1:
+                image.draft(None, self.shrunk(shrink).size)
+            if self._deep:
+                pixels = _decoded_deep_png(self.resource)
+            else:
+                pixels = np.array(image if image.mode == self._mode else image.convert(self._mode))
+        spec = self.shrunk(shrink)
+        pixels = pixels.reshape(spec.height, spec.width, spec.bands)
+        rows, columns = region.slices_in(spec.region)
+        return np.ascontiguousarray(pixels[rows, columns].astype(spec.dtype, copy=False))
+
+    def _mode_of(self, image: PIL.Image.Image) -> str:
+        mode = image.mode
+        if mode == "P":
+            return "RGBA" if "transparency" in image.info else "RGB"
+        if mode in ("I;16B", "I;16L", "I"):
+            return "I;16"
+        if mode in ("YCbCr", "LAB", "HSV"):
+            return "RGB"
+        if mode == "PA":
+            return "RGBA"
+        if mode in ("RGB", "L") and "transparency" in image.info and self.format in ("PNG", "GIF"):
+            return "RGBA" if mode == "RGB" else "LA"
+        if mode not in _SPECS:
+            raise UnsupportedFormatError(f"{self.resource.name}: {self.format} images of mode {mode} are not supported")
+        return mode
+
+    def _check_end(self) -> None:
+        """A JPEG without its end marker decodes to gray below: refuse it before its pixels are believed."""
+        if self.format == "JPEG":
+            size = self.resource.size
+            tail = self.resource.read(max(0, size - 65_536))
+            if b"\xff\xd9" not in tail:
+                raise TruncatedImageError(f"{self.resource.name} ends before its JPEG data does ({size:,} bytes)")
+
+    @contextmanager
+    def _opened(self) -> Iterator[PIL.Image.Image]:
+        import PIL.Image
+
+        name = self.resource.name
+        try:
+            with _unguarded():
+                image = PIL.Image.open(io.BytesIO(self.resource.read()), formats=[self.format])
+            with image:
+                yield image
+        except ImgrsError:
+            raise
+        except PIL.UnidentifiedImageError:
+            raise CorruptImageError(f"{name}: the {self.format} header is damaged") from None
+        except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, ...: the data is bad
+            text = str(error).lower()
+            short = "truncated" in text or "not enough" in text or "incomplete" in text or isinstance(error, EOFError)
+            kind = TruncatedImageError if short else CorruptImageError
+            raise kind(f"{name}: the {self.format} data cannot be decoded: {error}") from error
+
+
+_guard = threading.Lock()
+
+
+@contextmanager
+def _unguarded() -> Iterator[None]:
+    """Pillow's pixel limit is a global that ``open`` looks at: it is off, under a lock, while a header is read."""
+    import PIL.Image
+
+    with _guard:
+        limit = PIL.Image.MAX_IMAGE_PIXELS
+        PIL.Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            PIL.Image.MAX_IMAGE_PIXELS = limit
+
+
+def _decoded_deep_png(resource: Resource) -> Pixels:
+    import imagecodecs
+
+    pixels: Pixels = imagecodecs.png_decode(resource.read())
+    return pixels
+
+
+@dataclass(frozen=True)
+class PillowEncoder(WholeEncoder):
+    """One save through Pillow, its options checked."""
+
+    format: str
+    spec: Spec
+    options: tuple[tuple[str, Any], ...]
+
+    def encode(self, pixels: Pixels) -> bytes | memoryview:
+        import PIL.Image
+
+        spec = self.spec
+        if self.format == "PNG" and spec.dtype == "uint16" and spec.bands > 1:
+            return _deep_png(pixels, dict(self.options))
+        if spec.encoding == "cmyk":
+            image = PIL.Image.frombytes("CMYK", spec.size, pixels.tobytes())
+        else:
+            image = PIL.Image.fromarray(pixels[..., 0] if spec.bands == 1 else pixels)
+        file = io.BytesIO()
+        image.save(file, self.format, **dict(self.options))
+        return file.getbuffer()
+
+
+def _deep_png(pixels: Pixels, options: Mapping[str, Any]) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=options.get("compress_level", 6)))
+
+
+class PillowFormat(Format):
+    """What the formats here share: their modes, options and largest side."""
+
+    kinds: ClassVar[tuple[tuple[str, str], ...]]
+    options: ClassVar[Mapping[str, tuple[int, int] | type]]
+    """Each option with its range, or its type."""
+    usual: ClassVar[Mapping[str, Any]] = {}
+    carried: ClassVar[tuple[str, ...]] = ()
+    """Metadata that goes from the source to the file unless an option says otherwise."""
+    longest: ClassVar[int] = 1 << 31
+
+    def open(self, resource: Resource) -> Reader:
+        return PillowReader(resource, self.name)
+
+    def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
+        check_image(self.name, spec, self.kinds)
+        check_options(self.name, options, self.options)
+        if max(spec.size) > self.longest:
+            raise ArgumentError(
+                f"save: {self.name} holds at most {self.longest:,} pixels a side, the image is {spec.width:,}x{spec.height:,};"
+                " resize() it or save as TIFF"
+            )
+        for name, value in options.items():
+            self._check(name, value)
+        carried = {name: info[name] for name in self.carried if name in info}
+        return PillowEncoder(self.name, spec, tuple({**self.usual, **carried, **options}.items()))
+
+    def _check(self, name: str, value: Any) -> None:
+        allowed = self.options[name]
+        if isinstance(allowed, tuple):
+            check_whole(self.name, name, value, *allowed)
+        elif not isinstance(value, allowed):
+            raise ArgumentError(f"save: {self.name} {name} must be {allowed.__name__}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class JpegFormat(PillowFormat):
+    name: ClassVar[str] = "JPEG"
+    extensions: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".jpe", ".jfif")
+    kinds = (("L", "uint8"), ("RGB", "uint8"), ("CMYK", "uint8"))
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
+        "quality": (1, 100), "optimize": bool, "progressive": bool, "subsampling": (0, 2),
+        "dpi": tuple, "icc_profile": bytes, "exif": bytes,
+    }  # fmt: skip
+    usual: ClassVar[Mapping[str, Any]] = {"quality": 90}
+    carried = ("dpi", "icc_profile", "exif")
+    longest = 65_500
+
+    def matches(self, head: bytes) -> bool:
+        return head[:3] == b"\xff\xd8\xff"
+
+
+@dataclass(frozen=True)
+class PngFormat(PillowFormat):
+    name: ClassVar[str] = "PNG"
+    extensions: ClassVar[tuple[str, ...]] = (".png",)
+    kinds = (
+        ("1", "bool"), ("L", "uint8"), ("LA", "uint8"), ("I;16", "uint16"), ("RGB", "uint8"), ("RGBA", "uint8"),
+        ("LA", "uint16"), ("RGB", "uint16"), ("RGBA", "uint16"),
+    )  # fmt: skip
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
+        "compress_level": (0, 9), "optimize": bool, "dpi": tuple, "icc_profile": bytes,
+    }  # fmt: skip
+    carried = ("dpi", "icc_profile")
+
+    def matches(self, head: bytes) -> bool:
+        return head[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class WebpFormat(PillowFormat):
+    name: ClassVar[str] = "WEBP"
+    extensions: ClassVar[tuple[str, ...]] = (".webp",)
+    kinds = (("RGB", "uint8"), ("RGBA", "uint8"))
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
+        "quality": (0, 100), "lossless": bool, "method": (0, 6), "icc_profile": bytes, "exif": bytes,
+    }  # fmt: skip
+    usual: ClassVar[Mapping[str, Any]] = {"quality": 80}
+    carried = ("icc_profile", "exif")
+    longest = 16_383
+
+    def matches(self, head: bytes) -> bool:
+        return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+
+
+@dataclass(frozen=True)
+class BmpFormat(PillowFormat):
+    name: ClassVar[str] = "BMP"
+    extensions: ClassVar[tuple[str, ...]] = (".bmp", ".dib")
+    kinds = (("1", "bool"), ("L", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"))
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {"dpi": tuple}
+    carried = ("dpi",)
+
+    def matches(self, head: bytes) -> bool:
+        return head[:2] == b"BM"
+
+
+@dataclass(frozen=True)
+class GifFormat(PillowFormat):
+    name: ClassVar[str] = "GIF"
+    extensions: ClassVar[tuple[str, ...]] = (".gif",)
+    kinds = (("1", "bool"), ("L", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"))
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {"optimize": bool}
+    longest = 65_535
+
+    def matches(self, head: bytes) -> bool:
+        return head[:6] in (b"GIF87a", b"GIF89a")

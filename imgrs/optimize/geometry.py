@@ -1,0 +1,54 @@
+"""Rules about where pixels are: what moves nothing, what moves twice."""
+
+from __future__ import annotations
+
+from imgrs.graph.node import Node
+from imgrs.graph.op import Sample
+from imgrs.graph.rewrite import View, rule
+from imgrs.ops.geometry import ELEMENTS, Crop, Transpose, composed
+
+
+@rule
+def drop_noops(node: Node, view: View) -> Node | None:
+    """An op that changes no image of its input's kind is its input."""
+    if len(node.inputs) == 1 and node.op.does_nothing(node.inputs[0].spec):
+        return node.inputs[0]
+    return None
+
+
+@rule
+def merge_crops(node: Node, view: View) -> Node | None:
+    """A crop of a crop is one crop."""
+    if not (isinstance(node.op, Crop) and isinstance(node.inputs[0].op, Crop)):
+        return None
+    (inner,) = node.inputs
+    assert isinstance(inner.op, Crop)
+    x, y = inner.op.box[:2]
+    left, top, right, bottom = node.op.box
+    return Node(Crop((left + x, top + y, right + x, bottom + y)), *inner.inputs, origin=node.origin)
+
+
+@rule
+def compose_turns(node: Node, view: View) -> Node | None:
+    """Two flips or quarter turns in a row are one of the eight, or nothing."""
+    if not (isinstance(node.op, Transpose) and isinstance(node.inputs[0].op, Transpose)):
+        return None
+    (inner,) = node.inputs
+    assert isinstance(inner.op, Transpose)
+    element = composed(inner.op.element, node.op.element)
+    names = {value: name for name, value in ELEMENTS.items()}
+    if element not in names:
+        return inner.inputs[0]
+    return Node(Transpose(names[element]), *inner.inputs, origin=node.origin)
+
+
+@rule
+def crop_before_samples(node: Node, view: View) -> Node | None:
+    """A crop of a sample op is the sample op of the crop, so that crops meet and tones meet."""
+    if not isinstance(node.op, Crop):
+        return None
+    (inner,) = node.inputs
+    if not isinstance(inner.op, Sample) or view.shared(inner):
+        return None
+    cropped = Node(node.op, inner.inputs[0], origin=node.origin)
+    return Node(inner.op, cropped, origin=inner.origin)

@@ -1,0 +1,50 @@
+"""Rules about tone: runs of sample ops become one table."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imgrs.graph.node import Node
+from imgrs.graph.op import Remap, Sample
+from imgrs.graph.rewrite import View, rule
+from imgrs.kernels import tone
+from imgrs.ops.tone import Table
+
+
+def _mergeable(node: Node) -> bool:
+    return isinstance(node.op, Sample) and node.spec.dtype in tone.ENTRIES
+
+
+@rule
+def merge_tones(node: Node, view: View) -> Node | None:
+    """Sample ops in a row on 8 or 16 bits are one table, made by running them on every value."""
+    if not _mergeable(node) or not _mergeable(node.inputs[0]) or view.shared(node.inputs[0]):
+        return None
+    run = [node]
+    while _mergeable(run[-1].inputs[0]) and not view.shared(run[-1].inputs[0]):
+        run.append(run[-1].inputs[0])
+    run.reverse()
+    dtype = node.spec.dtype
+    merged = np.arange(tone.ENTRIES[dtype]).astype(dtype)
+    names: list[str] = []
+    for step in run:
+        merged = step.op.prepare(step.inputs[0].spec)[merged]
+        names += step.op.of if isinstance(step.op, Table) else [step.op.name]
+    return Node(Table(merged.tobytes(), dtype, tuple(names)), *run[0].inputs, origin=node.origin)
+
+
+@rule
+def samples_before_maps(node: Node, view: View) -> Node | None:
+    """A sample op of a turn or a nearest resize that does not shrink is done before it, where tones meet."""
+    if not isinstance(node.op, Sample):
+        return None
+    (inner,) = node.inputs
+    if not isinstance(inner.op, Remap) or not inner.op.index_map or view.shared(inner):
+        return None
+    source = inner.inputs[0]
+    if not isinstance(source.op, Sample) or view.shared(source):
+        return None
+    before, after = source.spec, inner.spec
+    if before.width * before.height > after.width * after.height or inner.op.name == "pad":
+        return None
+    return Node(inner.op, Node(node.op, source, origin=node.origin), origin=inner.origin)
