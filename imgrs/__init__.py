@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from imgrs import errors
 from imgrs.config import options, set_options
-from imgrs.create import frombytes, from_dask, fromarray, images_equal, merge, new, open
+from imgrs.create import from_dask, fromarray, frombytes, images_equal, merge, new, open
 from imgrs.errors import ImgrsError
 from imgrs.functions import *  # noqa: F403  # a function for each verb of the class, made from it
 from imgrs.functions import __all__ as _functions

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from imgrs.errors import ArgumentError, ArgumentTypeError
@@ -29,7 +30,7 @@ _NAMED_SCHEDULERS = {
 }
 _OPTIMIZERS = {True: "exact", False: "off", "exact": "exact", "off": "off", "fast": "fast"}
 
-_local: ContextVar[Mapping[str, Any]] = ContextVar("imgrs_options", default={})
+_local: ContextVar[Mapping[str, Any]] = ContextVar("imgrs_options", default=MappingProxyType({}))
 
 
 @dataclass(frozen=True)

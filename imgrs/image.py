@@ -300,18 +300,18 @@ class Image(Collection):
 
     # Arithmetic on raw sample values, saturating; alpha untouched
 
-    def __add__(self, other: Any) -> Image:
+    def __add__(self, other: Any) -> Any:
         return self._arithmetic("add", other, False)
 
     __radd__ = __add__
 
-    def __sub__(self, other: Any) -> Image:
+    def __sub__(self, other: Any) -> Any:
         return self._arithmetic("subtract", other, False)
 
-    def __rsub__(self, other: Any) -> Image:
+    def __rsub__(self, other: Any) -> Any:
         return self._arithmetic("subtract", other, True)
 
-    def __mul__(self, other: Any) -> Image:
+    def __mul__(self, other: Any) -> Any:
         return self._arithmetic("multiply", other, False)
 
     __rmul__ = __mul__
@@ -319,7 +319,7 @@ class Image(Collection):
     def __abs__(self) -> Image:
         return self.apply(arithmetic.Absolute())
 
-    def _arithmetic(self, name: str, other: Any, swapped: bool) -> Image:
+    def _arithmetic(self, name: str, other: Any, swapped: bool) -> Any:
         if isinstance(other, Image):
             return self.apply(arithmetic.Combine(name), other)
         if isinstance(other, (int, float, np.integer, np.floating)) and not isinstance(other, bool):

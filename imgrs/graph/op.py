@@ -39,7 +39,8 @@ C = TypeVar("C", bound=type[Any])
 )
 def op(cls: C) -> C:
     """Declare an operation: a frozen dataclass whose fields are its parameters."""
-    return dataclass(frozen=True)(cls)
+    declared: C = dataclass(frozen=True)(cls)  # type: ignore[assignment]  # the same class, completed
+    return declared
 
 
 @dataclass(frozen=True)

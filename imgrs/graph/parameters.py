@@ -62,7 +62,7 @@ def flag(*, default: bool) -> Any:
     return checked(check, default=default)
 
 
-def choice(names: Mapping[str | int, str], *, default: Any = MISSING, example: str | None = None) -> Any:
+def choice(names: Mapping[Any, str], *, default: Any = MISSING, example: str | None = None) -> Any:
     """One of some names; ``names`` maps every accepted spelling (lower case, or an integer of Pillow's) to its name."""
     allowed = ", ".join(dict.fromkeys(names.values()))
 

@@ -39,7 +39,7 @@ def arguments(op: Op) -> list[str]:
     shown: list[str] = []
     for field in dataclasses.fields(op):  # type: ignore[arg-type]  # every op is a dataclass
         value = getattr(op, field.name)
-        if not field.repr or value == field.default:
+        if not field.repr or value is None or value == field.default:
             continue
         text = _value(value)
         shown.append(text if field.default is dataclasses.MISSING else f"{field.name}={text}")
@@ -47,6 +47,8 @@ def arguments(op: Op) -> list[str]:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, Op):
+        return f"{value.name}({', '.join(arguments(value))})"
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, tuple):

@@ -53,11 +53,11 @@ class Reader(ABC):
         """How many bytes of the file hold ``region``: the forecast of what ``read`` will fetch."""
 
 
-class Encoder(ABC):
-    """One save, its options checked: makes the file's bytes."""
+class Encoder:
+    """One save, its options checked: makes the file's bytes, whole or tile by tile."""
 
 
-class WholeEncoder(Encoder):
+class WholeEncoder(Encoder, ABC):
     """For formats whose file is made from the whole image at once."""
 
     @abstractmethod
@@ -65,7 +65,7 @@ class WholeEncoder(Encoder):
         """The file's bytes for all ``pixels``, a (height, width, bands) array."""
 
 
-class TileEncoder(Encoder):
+class TileEncoder(Encoder, ABC):
     """For formats whose tiles are compressed apart, in parallel, and joined by a short serial step.
 
     It holds no open file, so it pickles into tasks. ``begin``, ``place`` and ``finish`` work on a path.

@@ -239,9 +239,10 @@ class _Page:
     def finish(self, pixels: Pixels) -> Pixels:
         """Stored samples as those of the spec: palettes expanded, WhiteIsZero inverted, alpha made straight."""
         if self.palette is not None:
-            return self.palette[pixels[..., 0]]
+            expanded: Pixels = self.palette[pixels[..., 0]]
+            return expanded
         if self.spec.dtype == "bool":
-            return (pixels == 0) if self.inverted else (pixels != 0)
+            return np.equal(pixels, 0) if self.inverted else np.not_equal(pixels, 0)
         if self.inverted:
             pixels = np.asarray(self.spec.full_scale, pixels.dtype) - pixels
         if self.associated:

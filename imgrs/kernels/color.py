@@ -29,7 +29,8 @@ def to_dtype(sums: Array, dtype: Any) -> Array:
     if kind.kind != "u":
         return sums.astype(kind, copy=False)
     half = sums.dtype.type(0.5)
-    return np.clip(np.floor(sums + half), 0, np.iinfo(kind).max).astype(kind)
+    clipped: Array = np.clip(np.floor(sums + half), 0, np.iinfo(kind).max)
+    return clipped.astype(kind)
 
 
 @loop
@@ -93,18 +94,20 @@ matrix: Exact[[Array, Array], Array] = exact(_matrix_loop)(_matrix_plain)(_matri
 def luma(pixels: Array) -> Array:
     """Rec. 601 luma of RGB as float32, neither rounded nor clipped: (height, width, 1)."""
     r, g, b = (pixels[..., i].astype(np.float32) for i in range(3))
-    return ((np.float32(0.299) * r + np.float32(0.587) * g) + np.float32(0.114) * b)[..., None]
+    total: Array = (np.float32(0.299) * r + np.float32(0.587) * g) + np.float32(0.114) * b
+    return total[..., None]
 
 
 def gray(pixels: Array) -> Array:
     """RGB to L: Pillow's integers at 8 bits (``19595 R + 38470 G + 7471 B`` in 2^-16), their like at 16; floats in f64."""
     r, g, b = (pixels[..., i] for i in range(3))
     if pixels.dtype.kind == "u":
-        wide = [band.astype(np.uint64 if pixels.dtype == np.uint16 else np.uint32) for band in (r, g, b)]
-        total = wide[0] * 19595 + wide[1] * 38470 + wide[2] * 7471 + 0x8000
-        return (total >> 16).astype(pixels.dtype)[..., None]
+        wide = "uint64" if pixels.dtype == np.uint16 else "uint32"
+        total: Array = r.astype(wide) * 19595 + g.astype(wide) * 38470 + b.astype(wide) * 7471 + 0x8000
+        return np.right_shift(total, 16).astype(pixels.dtype)[..., None]
     r, g, b = (band.astype(np.float64) for band in (r, g, b))
-    return ((0.299 * r + 0.587 * g) + 0.114 * b).astype(np.float32)[..., None]
+    sums: Array = (0.299 * r + 0.587 * g) + 0.114 * b
+    return sums.astype(np.float32)[..., None]
 
 
 def premultiply(pixels: Array) -> Array:

@@ -25,7 +25,8 @@ def gaussian_taps(sigma: float) -> npt.NDArray[np.float32]:
     """Half of a Gaussian cut at 4 sigma: the weights at 0, 1, ... m pixels; all of it sums to 1."""
     reach = max(1, math.ceil(4 * sigma))
     weights = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)
-    return (weights / (2 * weights.sum() - weights[0])).astype(np.float32)
+    normalized: npt.NDArray[np.float64] = weights / (2 * weights.sum() - weights[0])
+    return normalized.astype(np.float32)
 
 
 @loop
@@ -102,7 +103,7 @@ def _along(pixels: Array, taps: Array, axis: int) -> Array:
         part[axis] = slice(reach + shift, reach + shift + length)
         return pixels[tuple(part)]
 
-    sums = taps[0] * at(0)
+    sums: Array = taps[0] * at(0)
     for t in range(1, reach + 1):
         sums = sums + taps[t] * (at(-t) + at(t))
     return sums

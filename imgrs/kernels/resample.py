@@ -120,7 +120,8 @@ def _tap_rows(weights: Array, counts: Array, dtype: Any) -> Array:
     used = weights[:, : max(int(counts.max()), 1)]
     if dtype == np.uint8:
         scaled = used * (1 << PRECISION)
-        return np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int32)
+        rounded: Array = np.trunc(scaled + np.copysign(0.5, scaled))
+        return rounded.astype(np.int32)
     return used.astype(np.float32)
 
 

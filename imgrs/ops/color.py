@@ -188,12 +188,14 @@ def depth(pixels: Pixels, dtype: str) -> Pixels:
         return pixels
     if dtype == "bool":
         full = 1.0 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
-        return pixels >= 128 / 255 * full
+        return np.greater_equal(pixels, 128 / 255 * full)
     if pixels.dtype.kind == "b":
         full = 1.0 if dtype == "float32" else np.iinfo(dtype).max
-        return pixels.astype(dtype) * np.asarray(full, dtype)
+        spread: Pixels = pixels.astype(dtype) * np.asarray(full, dtype)
+        return spread
     if dtype == "float32":
-        return (pixels / np.float64(np.iinfo(pixels.dtype).max)).astype(np.float32)
+        scaled: Pixels = pixels / np.float64(np.iinfo(pixels.dtype).max)
+        return scaled.astype(np.float32)
     if pixels.dtype.kind == "f":
         return color.to_dtype(pixels.astype(np.float64) * np.iinfo(dtype).max, dtype)
     if dtype == "uint16":

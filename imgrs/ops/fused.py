@@ -22,8 +22,8 @@ class PointRun(Point):
     def _specs(self, spec: Spec) -> list[Spec]:
         """The spec before each op, and the last one's result."""
         specs = [spec]
-        for op in self.ops:
-            specs.append(op.infer(specs[-1]))
+        for point in self.ops:
+            specs.append(point.infer(specs[-1]))
         return specs
 
     def infer(self, *specs: Spec) -> Spec:
@@ -31,7 +31,7 @@ class PointRun(Point):
 
     def prepare(self, *specs: Spec) -> Any:
         before = self._specs(specs[0])
-        return before, [op.prepare(spec) for op, spec in zip(self.ops, before, strict=False)]
+        return before, [point.prepare(spec) for point, spec in zip(self.ops, before, strict=False)]
 
     def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:
         (image,) = pixels
@@ -41,7 +41,7 @@ class PointRun(Point):
         rows = max(1, BLOCK // max(1, width * max(s.pixel_bytes for s in specs)))
         for top in range(0, height, rows):
             block = image[top : top + rows]
-            for op, before, table in zip(self.ops, specs, tables, strict=False):
-                block = op.apply(np.ascontiguousarray(block), spec=before, prepared=table)
+            for point, before, table in zip(self.ops, specs, tables, strict=False):
+                block = point.apply(np.ascontiguousarray(block), spec=before, prepared=table)
             out[top : top + rows] = block
         return out

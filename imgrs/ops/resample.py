@@ -100,6 +100,7 @@ class Resize(Remap):
         across, down = prepared
         if self.index_map:
             rows, columns = down[out.top : out.bottom], across[out.left : out.right]
-            return tile.pixels[(rows - tile.region.top)[:, None], columns - tile.region.left]
+            picked: Pixels = tile.pixels[(rows - tile.region.top)[:, None], columns - tile.region.left]
+            return picked
         corner = (tile.region.left, tile.region.top)
         return resample.resize(tile.pixels, corner, across, down, (out.left, out.top, out.right, out.bottom))

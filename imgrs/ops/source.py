@@ -51,7 +51,7 @@ class Open(Source):
 class New(Source):
     """An image of one color; ``color`` holds one sample per band, in the image's own units."""
 
-    spec: Spec
+    spec: Spec = field(repr=False)
     color: tuple[float, ...]
 
     def infer(self, *specs: Spec) -> Spec:
@@ -67,14 +67,14 @@ class FromArray(Source):
     """An array in memory, viewed and not copied; its content is hashed when a key is first asked for."""
 
     array: Pixels = field(repr=False, compare=False)
-    spec: Spec
+    spec: Spec = field(repr=False)
     identity: int = field(repr=False)
 
     @cached_property
     def encoded(self) -> bytes:
         digest = hashlib.blake2b(digest_size=16)
         for start in range(0, self.spec.height, 1024):
-            digest.update(np.ascontiguousarray(self.array[start : start + 1024]))
+            digest.update(np.ascontiguousarray(self.array[start : start + 1024]).data)
         return f"{self.name} {self.version} {self.spec} {digest.hexdigest()}".encode()
 
     def infer(self, *specs: Spec) -> Spec:
@@ -90,7 +90,7 @@ class FromDask(Source):
     """A Dask array with three axes, computed chunk by chunk as tiles need it."""
 
     array: Any = field(repr=False, compare=False)  # a dask.array.Array, which has no type information
-    spec: Spec
+    spec: Spec = field(repr=False)
     dask_name: str
 
     @cached_property

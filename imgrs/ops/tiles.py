@@ -35,7 +35,7 @@ class MapTiles(Window):
     """Call ``function`` on each padded tile, as a public array; ``mode`` is the result's, None the input's."""
 
     takes = ANY
-    function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] = checked(_function, example=identity)  # type: ignore[arg-type]
+    function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] = checked(_function, example=identity)
     reach: int = whole(0, 10_000, default=0)
     mode: str | None = checked(lambda v: v if v is None else choice(MODES).metadata["check"](v), default=None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import field
 from typing import Any
 
@@ -68,7 +69,8 @@ class ExposureAdjust(Sample):
     def curve(self, x: F64) -> F64:
         v = np.maximum(x / 255.0, 0.0)
         linear = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4) * 2.0**self.stops
-        return 255.0 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1.0 / 2.4) - 0.055)
+        encoded: F64 = 255.0 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1.0 / 2.4) - 0.055)
+        return encoded
 
 
 @op
@@ -110,7 +112,8 @@ class Posterize(Sample):
 
     def curve(self, x: F64) -> F64:
         step = 256.0 / 2**self.bits
-        return np.floor(np.clip(x, 0.0, 255.0) / step) * step
+        kept: F64 = np.floor(np.clip(x, 0.0, 255.0) / step) * step
+        return kept
 
 
 @op
@@ -140,13 +143,14 @@ class Levels(Sample):
 
     def curve(self, x: F64) -> F64:
         v = np.clip((x - self.black) / (self.white - self.black), 0.0, 1.0)
-        return 255.0 * v ** (1.0 / self.gamma)
+        bent: F64 = 255.0 * v ** (1.0 / self.gamma)
+        return bent
 
 
 def _points(value: Any) -> tuple[tuple[float, float], ...]:
     points = tuple((float(x), float(y)) for x, y in value)
     inputs = [x for x, _ in points]
-    if len(points) < 2 or any(b <= a for a, b in zip(inputs, inputs[1:], strict=False)):
+    if len(points) < 2 or any(b <= a for a, b in itertools.pairwise(inputs)):
         raise ValueError("must be at least two (input, output) points with rising inputs")
     if not all(0 <= v <= 255 for point in points for v in point):
         raise ValueError("must have inputs and outputs from 0 to 255")

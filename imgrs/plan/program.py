@@ -107,6 +107,5 @@ def program_of(outputs: Sequence[Node], slots: Mapping[Node, int]) -> tuple[Prog
     order = (*leaves, *inner)
     index = {node: i for i, node in enumerate(order)}
     steps = [Step(Supplied(slots[node], node.spec), (), node.spec, None, node.origin) for node in leaves]
-    for node in inner:
-        steps.append(Step(node.op, tuple(index[i] for i in node.inputs), node.spec, None, node.origin))
+    steps += [Step(n.op, tuple(index[i] for i in n.inputs), n.spec, None, n.origin) for n in inner]
     return Program(tuple(steps), tuple(index[output] for output in outputs)), order

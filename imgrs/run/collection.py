@@ -109,6 +109,7 @@ class Collection:
 
 def _joined(made: Any, symbols: list[Symbol]) -> dict[Any, Any]:
     """One graph for the outputs of a plan, each under its own name."""
+    from imgrs.run.engine import named_tiles, no_wait
     from imgrs.run.graph import Builder
     from imgrs.run.tasks import Shaped
 
@@ -121,9 +122,9 @@ def _joined(made: Any, symbols: list[Symbol]) -> dict[Any, Any]:
         base = builder.stage_name(stage)
         if len(stage.nodes) == 1 and len(here) == 1:
             symbol = here[0][0]
-            builder.outputs(stage, Shaped(), _keys_of(symbol), _no_wait)
+            builder.outputs(stage, Shaped(), _keys_of(symbol), no_wait)
             continue
-        wholes = builder.outputs(stage, Shaped(), lambda row, column, base=base: (base, row, column), _no_wait)
+        wholes = builder.outputs(stage, Shaped(), named_tiles(base), no_wait)
         for symbol, node in here:
             for cell, whole in zip(stage.grid.cells, wholes, strict=True):
                 if len(stage.nodes) == 1:
@@ -132,10 +133,6 @@ def _joined(made: Any, symbols: list[Symbol]) -> dict[Any, Any]:
                     builder.picked(whole, stage.nodes.index(node), _keys_of(symbol)(*cell))
     builder.graph.update({f"{symbol.name}-symbol": symbol for symbol in symbols})
     return builder.graph
-
-
-def _no_wait(i: int) -> tuple[Any, ...]:
-    return ()
 
 
 def _keys_of(symbol: Symbol) -> Callable[[int, int], Any]:

@@ -40,7 +40,7 @@ def compute(outputs: Sequence[Node], settings: Settings) -> list[Pixels]:
             results.update(zip(stage.nodes, arrays, strict=True))
             name = builder.stage_name(stage)
             then = Into(arrays) if shared else None
-            keys.append(builder.outputs(stage, then, lambda row, column, name=name: (name, row, column), no_wait))
+            keys.append(builder.outputs(stage, then, named_tiles(name), no_wait))
         gathered = run(builder.graph, keys, made, get)
     if not shared:
         for stage, tiles in zip(stages, gathered, strict=True):
@@ -48,6 +48,11 @@ def compute(outputs: Sequence[Node], settings: Settings) -> list[Pixels]:
             for cell, tile in zip(stage.grid.cells, tiles, strict=True):
                 into(stage.grid.region(*cell), list(tile) if len(stage.nodes) > 1 else [tile])
     return [results[node] for node in made.after]
+
+
+def named_tiles(name: str) -> Callable[[int, int], Key]:
+    """Keys ``(name, row, column)``."""
+    return lambda row, column: (name, row, column)
 
 
 def no_wait(i: int) -> Sequence[Key]:
