@@ -23,6 +23,7 @@ class PointRun(Point):
         """The spec before each op, and the last one's result."""
         specs = [spec]
         for point in self.ops:
+            point.check(specs[-1:])
             specs.append(point.infer(specs[-1]))
         return specs
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imgrs.errors import ArgumentError
 from imgrs.graph.op import Sample, op
 from imgrs.graph.parameters import checked, number, whole
 from imgrs.types import Pixels, Spec
@@ -137,8 +138,6 @@ class Levels(Sample):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.white <= self.black:
-            from imgrs.errors import ArgumentError
-
             raise ArgumentError(f"levels: white must be above black, got black={self.black:g}, white={self.white:g}")
 
     def curve(self, x: F64) -> F64:
@@ -185,7 +184,8 @@ class Table(Sample):
 
     def check(self, specs: Any) -> None:
         super().check(specs)
-        assert specs[0].dtype == self.dtype
+        if specs[0].dtype != self.dtype:
+            raise ArgumentError(f'table: made for {self.dtype}, got {specs[0].dtype}; astype("{self.dtype}") first')
 
     def prepare(self, *specs: Spec) -> Pixels:
         return np.frombuffer(self.entries, self.dtype)

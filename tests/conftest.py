@@ -1,0 +1,43 @@
+"""The suite's options: a second way to run it, photographs, and pools that live as long as the session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask.config
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import imgrs
+
+TINY = os.environ.get("IMGRS_TEST_TINY") == "1"
+
+
+@pytest.fixture(autouse=True)
+def tiny_tiles() -> Iterator[None]:
+    """With ``IMGRS_TEST_TINY=1`` the defaults are tiny tiles and no optimizer; plan tests set their own."""
+    if not TINY:
+        yield
+        return
+    with dask.config.set({"imgrs.chunks": (48, 40), "imgrs.optimizer": "off"}):
+        yield
+
+
+@pytest.fixture(scope="session")
+def photo() -> npt.NDArray[Any]:
+    """A photograph: (300, 451, 3) uint8."""
+    import skimage.data
+
+    return np.asarray(skimage.data.chelsea())
+
+
+@pytest.fixture
+def photo_tiff(photo: npt.NDArray[Any], tmp_path: Path) -> Path:
+    """The photograph as a TIFF of small tiles."""
+    path = tmp_path / "photo.tif"
+    imgrs.fromarray(photo).save(path, tile=64)
+    return path
