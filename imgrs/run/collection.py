@@ -145,13 +145,11 @@ def _keys_of(symbol: Symbol) -> Callable[[int, int], Any]:
 
 def optimize(graph: Any, keys: Any) -> Any:
     """Dask's hook: images that are computed together become one plan; everything else in the graph stays."""
-    from dask.core import flatten
     from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
     tasks = dict(graph)
-    names = {key[0] for key in flatten(keys) if isinstance(key, tuple)}
-    symbols = [value for value in map(_symbol, tasks.values()) if value is not None and value.name in names]
-    symbols = list({symbol.name: symbol for symbol in symbols}.values())
+    found = [symbol for symbol in map(_symbol, tasks.values()) if symbol is not None]
+    symbols = list({symbol.name: symbol for symbol in found}.values())
     if len(symbols) < 2:
         return graph
     joined = _plan_together(symbols)

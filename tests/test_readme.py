@@ -1,0 +1,37 @@
+"""The README is true: its code runs, and the plan that it shows is the one that is printed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_python_blocks_run_and_print_the_plan(tmp_path: Path) -> None:
+    script = tmp_path / "example.py"
+    (code,) = blocks("python")
+    body = "".join(f"    {line}\n" for line in code.splitlines())
+    script.write_text(f"if __name__ == '__main__':\n{body}")
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+    environment |= {"DASK_IMGRS__WORKERS": "2", "DASK_IMGRS__MEMORY_LIMIT": "4GiB"}
+    run = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
+    )
+    assert run.returncode == 0, run.stderr
+    (shown,) = blocks("text")
+    assert shown.strip() in run.stdout, run.stdout
+    assert (tmp_path / "graded.tif").stat().st_size > 0
+
+
+def test_the_set_up_commands_are_one_line_each() -> None:
+    assert len(blocks("sh")) == 2
+    for command in blocks("sh"):
+        assert len(command.strip().splitlines()) == 1
