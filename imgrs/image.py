@@ -191,8 +191,14 @@ class Image(Collection):
     # Geometry
 
     crop = verb(geometry.Crop)
-    pad = verb(geometry.Pad)
     transpose = verb(geometry.Transpose)
+
+    def pad(self, width: int | Sequence[int], mode: str = "constant", color: float | Sequence[float] = 0) -> Image:
+        """Add a border of ``width`` pixels: one for all sides, (horizontal, vertical), or (left, top, right, bottom).
+
+        ``mode`` is ``"constant"`` (filled with ``color``, in the image's own units) or ``"edge"`` (the nearest pixel).
+        """
+        return self.apply(_made(geometry.Pad, "pad", (width, mode, color), {}))
 
     def rotate90(self) -> Image:
         """Turn a quarter counter-clockwise."""

@@ -42,11 +42,11 @@ def op_classes() -> list[type[Op]]:
     for module in pkgutil.iter_modules(imgrs.ops.__path__):
         importlib.import_module(f"imgrs.ops.{module.name}")
     found: list[type[Op]] = []
-    waiting: list[type[Op]] = [Op]
+    waiting: list[type[Op]] = Op.__subclasses__()
     while waiting:
         cls = waiting.pop()
         waiting += cls.__subclasses__()
-        declared = dataclasses.is_dataclass(cls) and not cls.__name__.startswith("_")
+        declared = "__dataclass_fields__" in cls.__dict__ and not cls.__name__.startswith("_")
         if declared and cls.__module__.startswith("imgrs.ops.") and not issubclass(cls, Source):
             found.append(cls)
     return sorted(found, key=lambda cls: cls.name)

@@ -67,8 +67,8 @@ def _elsewhere_noise(array: npt.NDArray[Any], regions: list[Region]) -> npt.NDAr
 
 
 def ragged(region: Region) -> list[Region]:
-    rows, columns = (0, 5, 6, region.bottom // 2, region.bottom), (0, 1, region.right // 3, region.right)
-    rows, columns = tuple(sorted({min(r, region.bottom) for r in rows})), tuple(sorted(set(columns)))
+    rows = sorted({min(r, region.bottom) for r in (0, 5, 6, region.bottom // 2, region.bottom)})
+    columns = sorted({0, min(1, region.right), region.right // 3, region.right})
     return [
         Region(left, top, right, bottom)
         for top, bottom in itertools.pairwise(rows)

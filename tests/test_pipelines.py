@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def diamond(img: Image) -> Image:
     return base.blend("normal", base.rotate180().brightness(40).crop((10, 10, 100, 90)), position=(30, 20))
 
 
-PIPELINES = {
+PIPELINES: dict[str, Callable[[Image], Image]] = {
     "grade": grade,
     "complex": complex_chain,
     "diamond": diamond,

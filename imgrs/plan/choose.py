@@ -79,7 +79,7 @@ def _sides(after: Sequence[Node], settings: Settings, unit: tuple[int, int]) -> 
 
     if settings.chunks is not None:
         return [whole_units(*settings.chunks)]
-    widest = max(max(node.spec.size) for node in after)
+    widest = max(max(node.spec.size) for node in walk(after))
     sides = [side for side in SIDES if side < widest]
     if widest <= SIDES[0]:
         sides.insert(0, widest)
