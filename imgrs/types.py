@@ -36,7 +36,8 @@ class Region:
     @property
     def area(self) -> int:
         """The number of pixels; 0 for an empty region."""
-        return max(self.width, 0) * max(self.height, 0)
+        width, height = self.right - self.left, self.bottom - self.top
+        return width * height if width > 0 and height > 0 else 0
 
     @property
     def empty(self) -> bool:

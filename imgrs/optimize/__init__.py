@@ -10,8 +10,7 @@ from imgrs.optimize.source import shrink_on_load
 from imgrs.optimize.tone import merge_tones, samples_before_maps
 
 PASSES: tuple[tuple[Rule, ...], ...] = (
-    (drop_noops, merge_crops, compose_turns, project_band, shrink_on_load),
-    (crop_before_samples, samples_before_maps, drop_noops, merge_crops, compose_turns),
+    (drop_noops, merge_crops, compose_turns, project_band, shrink_on_load, crop_before_samples, samples_before_maps),
     (merge_tones,),
     (fuse_points,),
 )

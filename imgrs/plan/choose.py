@@ -20,9 +20,9 @@ from imgrs.graph.rewrite import Firing
 from imgrs.ops.source import FromArray, FromDask
 from imgrs.optimize import optimize
 from imgrs.plan import cost
-from imgrs.plan.memory import footprint_of
+from imgrs.plan.memory import footprint
 from imgrs.plan.program import Program, program_of
-from imgrs.plan.stages import Forecast, Grid, Plan, Stage, footprint_pixels
+from imgrs.plan.stages import Forecast, Grid, Plan, Stage, areas
 from imgrs.types import Region
 
 SIDES = (2048, 4096, 1024, 512, 256, 128, 64, 32, 16, 8)
@@ -31,10 +31,12 @@ LARGEST_FOOTPRINT = 4096 * 4096
 """Pixels of any one image that a task may need, unless the user sets ``chunks``."""
 SAMPLED = 5
 """Tiles on which demand is measured, along each axis."""
-STEPS_TO_MEASURE = 5_000
-"""Step evaluations that measuring one plan may take; long programs are measured on fewer tiles."""
+STEPS_TO_MEASURE = 1_000
+"""Step evaluations that measuring one stage may take; long programs are measured on fewer tiles."""
 CUTS = 16
 """Nodes that the rule keeps, at most."""
+WORTH = 0.03
+"""Share of a plan's time that keeping a node must save: less is within what the costs are off."""
 WAITING_PER_WORKER = 4
 """Encoded tiles that may wait for their place in a file, for each worker."""
 SHARED_TILES = 64 << 20
@@ -97,7 +99,8 @@ def _draft(
     externals, kept = _must_be_whole(after)
     measured = _Measured(after, externals, kept, side)
     for _ in range(CUTS):
-        found = measured.worth_keeping()
+        room = settings.memory_limit // 2 - sum(node.spec.nbytes for node in kept)
+        found = measured.worth_keeping(room)
         if found is None:
             break
         kept = dict(sorted([*kept.items(), found], key=lambda item: measured.place[item[0]]))
@@ -154,7 +157,7 @@ def _bounded(program: Program, size: tuple[int, int], side: tuple[int, int]) -> 
     width, height = min(side[0], SIDES[0]), min(side[1], SIDES[0])
     while max(width, height) > SIDES[-1]:
         grid = Grid(*size, (width, height))
-        if footprint_pixels(program.demand([grid.region(grid.rows // 2, grid.columns // 2)])) <= LARGEST_FOOTPRINT:
+        if max(areas(program.demand([grid.region(grid.rows // 2, grid.columns // 2)]))) <= LARGEST_FOOTPRINT:
             break
         width, height = max(width // 2, 1), max(height // 2, 1)
     return Grid(*size, (width, height))
@@ -185,19 +188,18 @@ class _Measured:
         sampled = stage.grid.sampled(most)
         totals = [0] * len(stage.order)
         for region in sampled:
-            needs = stage.demand(region)
-            totals = [total + sum(r.area for r in rs) for total, rs in zip(totals, needs, strict=True)]
-            self.footprint = max(self.footprint, footprint_of(stage.program, needs))
+            needed = areas(stage.demand(region))
+            totals = [total + area for total, area in zip(totals, needed, strict=True)]
+            self.footprint = max(self.footprint, footprint(stage.program, needed))
             if stage.kind != "decode":
-                self.largest = max(self.largest, footprint_pixels(needs))
+                self.largest = max(self.largest, *needed)
         grid = stage.grid
         scale = grid.width * grid.height / sum(region.area for region in sampled)
-        whole = stage.demand(Region(0, 0, grid.width, grid.height))
-        for node, total, regions in zip(stage.order, totals, whole, strict=True):
+        whole = areas(stage.demand(Region(0, 0, grid.width, grid.height)))
+        for node, total, area in zip(stage.order, totals, whole, strict=True):
             if node in self.slots and node not in stage.nodes:
                 continue  # it is made elsewhere
             self.pixels[node] += round(total * scale)
-            area = sum(region.area for region in regions)
             self.needed[node] = max(self.needed[node], min(area, node.spec.width * node.spec.height))
 
     def cost(self, node: Node) -> float:
@@ -205,22 +207,30 @@ class _Measured:
         source = node.inputs[0].spec if node.inputs else None
         return self.pixels[node] * cost.per_pixel(node.op, node.spec, source)
 
-    def worth_keeping(self) -> tuple[Node, str] | None:
-        """The node nearest the outputs that is cheaper to keep than to make again, with the reason; None if none is."""
+    def worth_keeping(self, room: int) -> tuple[Node, str] | None:
+        """The node whose pixels, kept in at most ``room`` bytes, save the most time, with the reason; None if none does.
+
+        Kept, a node and all that only it needs are made once instead of ``times`` over; each byte is then written once
+        and read as often as it is demanded.
+        """
         uses = Counter(i for node in self.order for i in node.inputs)
         spent: dict[Node, float] = {}
         for node in self.order:
             above = sum(spent[i] / uses[i] for i in node.inputs if i not in self.slots)
             spent[node] = self.cost(node) + above
-        for node in reversed(self.order):
+        best: tuple[Node, str] | None = None
+        most = WORTH * sum(self.cost(node) for node in self.order)
+        for node in self.order:
             if node in self.slots or node in self.outputs or not node.inputs or not self.needed[node]:
                 continue
             times = self.pixels[node] / self.needed[node]
-            saved = spent[node] * (1 - 1 / times) if times > 1 else 0.0
-            bytes_needed = self.needed[node] * node.spec.pixel_bytes
-            if saved > bytes_needed * (cost.KEEP_WRITE + cost.KEEP_READ * times):
-                return node, f"computed {times:.2f} times otherwise"
-        return None
+            if times <= 1 or node.spec.nbytes > room:
+                continue
+            stored = self.needed[node] * node.spec.pixel_bytes
+            saved = spent[node] * (1 - 1 / times) - stored * (cost.KEEP_WRITE + cost.KEEP_READ * times)
+            if saved > most:
+                best, most = (node, f"computed {times:.2f} times otherwise"), saved
+        return best
 
 
 def _forecast(measured: _Measured, settings: Settings) -> Forecast:

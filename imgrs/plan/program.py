@@ -80,6 +80,9 @@ def add(regions: list[Region], new: Region) -> None:
     """Add a region to a list, merging it with those that it nearly fills a box with."""
     if new.empty:
         return
+    if not regions:
+        regions.append(new)
+        return
     merged = True
     while merged:
         merged = False

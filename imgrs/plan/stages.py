@@ -123,6 +123,6 @@ class Plan:
         raise KeyError(output)
 
 
-def footprint_pixels(needs: Sequence[Sequence[Region]]) -> int:
-    """The most pixels of any one image in a demand."""
-    return max((sum(region.area for region in regions) for regions in needs), default=0)
+def areas(needs: Sequence[Sequence[Region]]) -> list[int]:
+    """The pixels of each image in a demand."""
+    return [sum(region.area for region in regions) for regions in needs]
