@@ -28,6 +28,7 @@ emboss = Image.emboss
 crop = Image.crop
 pad = Image.pad
 resize = Image.resize
+rotate = Image.rotate
 rotate90 = Image.rotate90
 rotate180 = Image.rotate180
 rotate270 = Image.rotate270

@@ -18,7 +18,7 @@ from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.graph.node import Node, Origin
 from imgrs.graph.op import Op
 from imgrs.graph.text import listing
-from imgrs.ops import arithmetic, bands, color, filter, geometry, resample, source, stats, tiles, tone
+from imgrs.ops import arithmetic, bands, color, filter, geometry, resample, source, stats, tiles, tone, warp
 from imgrs.run.collection import Collection
 
 if TYPE_CHECKING:
@@ -200,6 +200,32 @@ class Image(Collection):
         """
         return self.apply(_made(geometry.Pad, "pad", (width, mode, color), {}))
 
+    def rotate(
+        self,
+        angle: float,
+        *,
+        resample: str | int = "bicubic",
+        expand: bool = False,
+        center: tuple[float, float] | None = None,
+        translate: tuple[float, float] | None = None,
+        fillcolor: float | Sequence[float] | None = None,
+    ) -> Image:
+        """Turn counter-clockwise by ``angle`` degrees around ``center`` (the middle unless given), as Pillow's ``rotate``.
+
+        ``resample`` is nearest, bilinear or bicubic; ``expand`` enlarges the result to hold all of it; ``translate`` moves
+        it by (right, down) afterward; what was outside becomes ``fillcolor`` (0 unless given). Half turns are exact, and
+        quarter turns of squares or expanded images.
+        """
+        parts = warp.Rotation(angle, expand, center, translate)
+        if parts.center is None and parts.translate is None and parts.angle % 90 == 0:
+            quarters = int(parts.angle % 360) // 90
+            if quarters % 2 == 0 or expand or self.width == self.height:
+                return self.copy() if quarters == 0 else self.transpose(f"rotate_{90 * quarters}")
+        size, matrix = parts.of(self.size)
+        if self._node.spec.dtype == "bool":
+            resample = "nearest"
+        return self.apply(_made(warp.Affine, "rotate", (size, matrix, resample, fillcolor), {}))
+
     def rotate90(self) -> Image:
         """Turn a quarter counter-clockwise."""
         return self.transpose("rotate_90")
@@ -240,6 +266,8 @@ class Image(Collection):
         ``resample`` is Pillow's name or integer: nearest, box, bilinear, hamming, bicubic, lanczos. ``reducing_gap`` is
         taken for Pillow's sake: results are exact without it.
         """
+        if self._node.spec.dtype == "bool":
+            resample = "nearest"  # as Pillow has it: there is nothing between 0 and 1
         if reducing_gap is not None and not (isinstance(reducing_gap, (int, float)) and reducing_gap >= 1.0):
             raise ArgumentError(f"resize: reducing_gap must be at least 1.0, got {reducing_gap!r}")
         return self.apply(_resize(size, resample, box))
@@ -260,7 +288,7 @@ class Image(Collection):
                 high = max(1, round(height * wide / width))
             self._node = _shrunk(self._node, (wide, high))
             if (wide, high) != self.size:
-                self._node = self.apply(_resize((wide, high), resample, None))._node
+                self._node = self.resize((wide, high), resample)._node
         return self
 
     # Bands and layers

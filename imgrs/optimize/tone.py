@@ -45,6 +45,6 @@ def samples_before_maps(node: Node, view: View) -> Node | None:
     if not isinstance(source.op, Sample) or view.shared(source):
         return None
     before, after = source.spec, inner.spec
-    if before.width * before.height > after.width * after.height or inner.op.name == "pad":
+    if before.width * before.height > after.width * after.height:
         return None
     return Node(inner.op, Node(node.op, source, origin=node.origin), origin=inner.origin)

@@ -1,0 +1,144 @@
+"""Affine warps: rotation by any angle, with interpolation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from imgrs.errors import ArgumentError
+from imgrs.graph.op import Remap, op
+from imgrs.graph.parameters import checked, choice, flag, normalize, number
+from imgrs.kernels import warp
+from imgrs.ops.geometry import fill_pixel, whole_numbers
+from imgrs.types import Pixels, Region, Spec, Tile
+
+Matrix = tuple[float, float, float, float, float, float]
+
+_FILTERS: dict[str | int, str] = {"nearest": "nearest", "bilinear": "bilinear", "bicubic": "bicubic"}
+FILTERS = _FILTERS | {0: "nearest", 2: "bilinear", 3: "bicubic"}
+"""Pillow's names and integers of the filters that its transforms have."""
+FARTHEST = 1 << 29
+"""Pixels from the origin that coordinates reach without overflow."""
+
+
+def _matrix(value: Any) -> Matrix:
+    a, b, c, d, e, f = (float(v) for v in value)
+    if not all(map(math.isfinite, (a, b, c, d, e, f))) or a * e == b * d:
+        raise ValueError("must be six finite numbers (a, b, c, d, e, f) that can be inverted")
+    return a, b, c, d, e, f
+
+
+def _size(value: Any) -> tuple[int, int]:
+    width, height = whole_numbers(value, 2, "a size (width, height)")
+    if width < 1 or height < 1:
+        raise ValueError("must be a size (width, height) of at least 1x1")
+    return width, height
+
+
+def _fill(value: Any) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    values = tuple(float(v) for v in value) if hasattr(value, "__iter__") else (float(value),)
+    if not values or not all(map(math.isfinite, values)):
+        raise ValueError("must be None, a number, or one for each band")
+    return values
+
+
+@op
+class Affine(Remap):
+    """An image of ``size`` whose point (x, y) is the input's (a x + b y + c, d x + e y + f), as Pillow's ``AFFINE``.
+
+    ``resample`` is nearest, bilinear or bicubic (Keys' cubic with a = -0.5). Pixels whose center falls outside the input
+    become ``fillcolor`` (in the image's own units; None is 0 in every band).
+    """
+
+    size: tuple[int, int] = checked(_size, example=(47, 39))
+    matrix: Matrix = checked(_matrix, example=(0.8, -0.55, 9.0, 0.55, 0.8, -8.0))
+    resample: str = choice(FILTERS, default="bicubic")
+    fillcolor: tuple[float, ...] | None = checked(_fill, default=None)
+
+    @property
+    def alpha(self) -> str:  # type: ignore[override]  # it follows from the filter
+        return "straight" if self.resample == "nearest" else "premultiplied"
+
+    def infer(self, *specs: Spec) -> Spec:
+        (spec,) = specs
+        if spec.dtype == "bool" and self.resample != "nearest":
+            raise ArgumentError('affine: mode 1 takes resample="nearest" only; convert("L") for others')
+        fill_pixel(self.fillcolor or (0.0,), spec, self.name)
+        a, b, c, d, e, f = map(abs, self.matrix)
+        if max(a * self.size[0] + b * self.size[1] + c, d * self.size[0] + e * self.size[1] + f) > FARTHEST:
+            raise ArgumentError(f"affine: matrix reaches farther than {FARTHEST} pixels, got {self.matrix}")
+        return Spec(*self.size, spec.bands, spec.alpha, spec.dtype, spec.encoding)
+
+    @property
+    def _taps(self) -> int:
+        return warp.TAPS[self.resample]
+
+    def source_of(self, region: Region, spec: Spec) -> Region:
+        q = warp.coordinates(self.matrix, self._taps).tolist()
+        sides = []
+        for a, b, c in (q[:3], q[3:]):
+            places = [
+                a * x + b * y + c for x in (region.left, region.right - 1) for y in (region.top, region.bottom - 1)
+            ]
+            sides.append(((min(places) >> 32) - 1, (max(places) >> 32) + 3))
+        (left, right), (top, bottom) = sides
+        return Region(left, top, right, bottom)
+
+    def apply(self, tile: Tile, out: Region, spec: Spec, prepared: Any) -> Pixels:
+        fill = np.zeros(spec.bands, spec.dtype)
+        if self.fillcolor is not None:
+            fill = fill_pixel(self.fillcolor, spec, self.name)
+        if tile.pixels.dtype != spec.dtype:  # color weighted by alpha
+            fill = fill.astype(np.float32)
+            fill[:-1] *= fill[-1]
+        if tile.region.empty:
+            return np.broadcast_to(fill, (out.height, out.width, spec.bands)).copy()
+        corner, box = (tile.region.left, tile.region.top), (out.left, out.top, out.right, out.bottom)
+        q = warp.coordinates(self.matrix, self._taps)
+        return warp.affine(tile.pixels, corner, tile.spec.size, box, q, self._taps, fill)
+
+
+def _point(value: Any) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    x, y = (float(v) for v in value)
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise ValueError("must be a point (x, y) of finite numbers")
+    return x, y
+
+
+@op
+class Rotation:
+    """A turn by ``angle`` degrees counter-clockwise, as Pillow's ``rotate`` has it; a recipe for ``Affine``."""
+
+    angle: float = number(-1e9, 1e9)
+    expand: bool = flag(default=False)
+    center: tuple[float, float] | None = checked(_point, default=None)
+    translate: tuple[float, float] | None = checked(_point, default=None)
+
+    def __post_init__(self) -> None:
+        normalize("rotate", self)
+
+    def of(self, size: tuple[int, int]) -> tuple[tuple[int, int], Matrix]:
+        """The size and matrix of the ``Affine`` that turns an image of ``size``."""
+        width, height = size
+        x, y = self.center or (width / 2, height / 2)
+        right, down = self.translate or (0.0, 0.0)
+        turn = math.radians(self.angle % 360)
+        a, b = round(math.cos(turn), 15), round(-math.sin(turn), 15)
+        d, e = -b, a
+        c = a * (-x - right) + b * (-y - down) + x
+        f = d * (-x - right) + e * (-y - down) + y
+        if self.expand:
+            corners = [(0, 0), (width, 0), (width, height), (0, height)]
+            xs = [a * px + b * py + c for px, py in corners]
+            ys = [d * px + e * py + f for px, py in corners]
+            wide, high = math.ceil(max(xs)) - math.floor(min(xs)), math.ceil(max(ys)) - math.floor(min(ys))
+            left, up = -(wide - width) / 2, -(high - height) / 2
+            c, f = a * left + b * up + c, d * left + e * up + f
+            width, height = wide, high
+        return (width, height), (a, b, c, d, e, f)
