@@ -222,6 +222,9 @@ class Sample(Point):
         """``(a, b)`` where the curve is ``a * x + b``, else None: floats then take a quicker path."""
         return None
 
+    def does_nothing(self, *specs: Spec) -> bool:
+        return self.affine == (1.0, 0.0)
+
     def prepare(self, *specs: Spec) -> Any:
         from imgrs.kernels import tone
 

@@ -91,6 +91,48 @@ def _matrix_plain(pixels: Array, m: Array) -> Array:
 matrix: Exact[[Array, Array], Array] = exact(_matrix_loop)(_matrix_plain)(_matrix_fast)
 
 
+def matrix_with_alpha(pixels: Array, m: Array, full: float) -> Array:
+    """RGBA (or RGB, opaque then) times a float32 (4, 5) matrix whose last column is added, in ``pixels``' bands."""
+    r, g, b = (pixels[..., i].astype(np.float32) for i in range(3))
+    a = pixels[..., 3].astype(np.float32) if pixels.shape[2] == 4 else np.float32(full)
+    sums = [(((row[0] * r + row[1] * g) + row[2] * b) + row[3] * a) + row[4] for row in m[: pixels.shape[2]]]
+    return to_dtype(np.stack(sums, axis=2), pixels.dtype)
+
+
+def full_of(dtype: np.dtype[Any]) -> int:
+    """A sample at full intensity."""
+    return 1 if dtype.kind == "f" else int(np.iinfo(dtype).max)
+
+
+def cmyk(colors: Array) -> Array:
+    """Gray or RGB to CMYK as Pillow has it: gray is black ink alone; RGB is its complement, without black."""
+    full = colors.dtype.type(full_of(colors.dtype))
+    ink = full - colors
+    nothing = np.zeros_like(colors[..., :1])
+    parts = [nothing, nothing, nothing, ink] if colors.shape[2] == 1 else [ink, nothing]
+    return np.ascontiguousarray(np.concatenate(parts, axis=2))
+
+
+def rgb_of_cmyk(inks: Array) -> Array:
+    """CMYK to RGB: ``(1 - ink) (1 - black)``, at 8 bits in Pillow's integers."""
+    if inks.dtype.kind == "f":
+        light: Array = 1 - inks[..., 3:]
+        rgb: Array = light - inks[..., :3] * light
+        return rgb
+    full, bits = full_of(inks.dtype), 8 * inks.dtype.itemsize
+    left = full - inks[..., 3:].astype(np.int64)
+    product = inks[..., :3].astype(np.int64) * left + (1 << (bits - 1))
+    kept = left - (((product >> bits) + product) >> bits)  # divided by full, rounded
+    return np.clip(kept, 0, full).astype(inks.dtype)
+
+
+def bilevel(pixels: Array) -> Array:
+    """RGB to black and white: Rec. 601 luma, not rounded, of at least 128 of 255, as Pillow without dithering."""
+    r, g, b = (pixels[..., i].astype(np.float64) for i in range(3))
+    bright: Array = (299.0 * r + 587.0 * g + 114.0 * b) >= 128_000.0 * full_of(pixels.dtype) / 255.0
+    return bright[..., None]
+
+
 def luma(pixels: Array) -> Array:
     """Rec. 601 luma of RGB as float32, neither rounded nor clipped: (height, width, 1)."""
     r, g, b = (pixels[..., i].astype(np.float32) for i in range(3))

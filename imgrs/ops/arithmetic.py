@@ -45,6 +45,9 @@ class WithNumber(_Raw):
     value: float = number(example=10)
     swapped: bool = flag(default=False)
 
+    def does_nothing(self, *specs: Spec) -> bool:
+        return not self.swapped and (self.function, self.value) in (("add", 0), ("subtract", 0), ("multiply", 1))
+
     def raw(self, x: F64) -> F64:
         first, second = (self.value, x) if self.swapped else (x, self.value)
         result: F64 = FUNCTIONS[self.function](first, second)

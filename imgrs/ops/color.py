@@ -29,7 +29,10 @@ class _Weighted(Point):
         raise NotImplementedError
 
     def does_nothing(self, *specs: Spec) -> bool:
-        return specs[0].encoding == "gray"
+        if specs[0].encoding == "gray":
+            return True
+        rows = np.array(self.weights(), np.float32)
+        return specs[0].dtype != "float32" and bool((rows == np.eye(*rows.shape)).all())  # 0 * inf is not 0
 
     def prepare(self, *specs: Spec) -> Any:
         matrix = np.zeros((3, 4))
@@ -104,8 +107,8 @@ class HueRotate(_Weighted):
 
 def _matrix(value: Any) -> Matrix:
     rows = tuple(tuple(float(v) for v in row) for row in value)
-    if len(rows) != 3 or {len(row) for row in rows} not in ({3}, {4}):
-        raise ValueError("must be 3 rows of 3 weights, or of 3 weights and an offset")
+    if (len(rows), {len(row) for row in rows}) not in ((3, {3}), (3, {4}), (4, {5})):
+        raise ValueError("must be 3 rows of 3 or 4 numbers, or 4 rows of 5")
     if not all(math.isfinite(v) for row in rows for v in row):
         raise ValueError("must be finite numbers")
     return rows
@@ -113,15 +116,31 @@ def _matrix(value: Any) -> Matrix:
 
 @op
 class ColorMatrix(_Weighted):
-    """Multiply each pixel's color by a 3x3 matrix, or a 3x4 one whose last column is added (0..255 scale)."""
+    """Multiply each pixel by ``matrix``: 3x3; 3x4, whose last column is added; or 4x5, as W3C ``feColorMatrix``.
+
+    What is added is on the 0..255 scale. A 4x5 matrix mixes straight color and alpha; images without alpha are opaque
+    to it, and stay without. Gray images are left as they are.
+    """
 
     matrix: Matrix = checked(_matrix, example=((0.9, 0.1, 0), (0, 1, 0.2), (0.1, 0, 0.8)))
 
     def weights(self) -> Matrix:
         return self.matrix
 
+    def prepare(self, *specs: Spec) -> Any:
+        if len(self.matrix) == 3:
+            return super().prepare(*specs)
+        rows = np.array(self.matrix)
+        rows[:, 4] *= specs[0].full_scale / 255.0
+        return rows.astype(np.float32)
 
-MODES = {"l": "L", "la": "LA", "rgb": "RGB", "rgba": "RGBA", "f": "F", "i;16": "I;16", "1": "1"}
+    def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:
+        if len(self.matrix) == 3 or spec.encoding == "gray":
+            return super().apply(*pixels, spec=spec, prepared=prepared)
+        return color.matrix_with_alpha(pixels[0], prepared, spec.full_scale)
+
+
+MODES = {"l": "L", "la": "LA", "rgb": "RGB", "rgba": "RGBA", "cmyk": "CMYK", "f": "F", "i;16": "I;16", "1": "1"}
 
 
 @op
@@ -129,19 +148,24 @@ class Convert(Point):
     """Change the mode, as Pillow's ``convert``: gray by Rec. 601 luma, the depth kept.
 
     Dropping alpha drops it. ``"I;16"`` and ``"F"`` rescale full range to full range (Pillow clips); ``"1"`` is
-    ``x >= 128``, without dithering.
+    ``x >= 128``, without dithering. CMYK is Pillow's, without a color profile.
     """
 
     takes = ANY
     mode: str = choice(MODES, example="L")
 
+    def does_nothing(self, *specs: Spec) -> bool:
+        return self.infer(*specs) == specs[0]
+
     def infer(self, *specs: Spec) -> Spec:
         (spec,) = specs
-        if spec.encoding not in ("gray", "srgb"):
+        if spec.encoding not in ("gray", "srgb", "cmyk"):
             raise ArgumentError(f"convert: {spec.mode} images cannot be converted to {self.mode}")
         dtype = {"F": "float32", "I;16": "uint16", "1": "bool"}.get(self.mode)
         if dtype is None:
             dtype = "uint8" if spec.dtype == "bool" else spec.dtype
+        if self.mode == "CMYK":
+            return Spec(*spec.size, 4, False, dtype, "cmyk")
         alpha = self.mode in ("LA", "RGBA")
         colors = 3 if self.mode in ("RGB", "RGBA") else 1
         return Spec(*spec.size, colors + alpha, alpha, dtype, "srgb" if colors == 3 else "gray")
@@ -149,15 +173,23 @@ class Convert(Point):
     def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:
         target = self.infer(spec)
         image = pixels[0]
+        if spec.encoding == target.encoding == "cmyk":
+            return image
         if spec.dtype == "bool":
             image = depth(image, "uint8")
         colors, alpha = (image[..., :-1], image[..., -1:]) if spec.alpha else (image, None)
-        if spec.colors == 3 and target.colors == 1:
+        if spec.encoding == "cmyk":
+            colors = color.rgb_of_cmyk(colors)
+        if target.encoding == "cmyk":
+            return color.cmyk(colors)
+        if colors.shape[2] == 3 and target.dtype == "bool":
+            return color.bilevel(colors)
+        if colors.shape[2] == 3 and target.colors == 1:
             colors = color.gray(np.ascontiguousarray(colors))
-        elif spec.colors == 1 and target.colors == 3:
+        elif colors.shape[2] == 1 and target.colors == 3:
             colors = np.repeat(colors, 3, axis=2)
         if target.alpha:
-            opaque = 1.0 if image.dtype.kind == "f" else np.iinfo(image.dtype).max
+            opaque = color.full_of(image.dtype)
             alpha = np.full_like(image[..., :1], opaque) if alpha is None else alpha
             colors = np.concatenate([colors, alpha], axis=2)
         return np.ascontiguousarray(depth(colors, target.dtype))

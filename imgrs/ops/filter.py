@@ -67,6 +67,9 @@ class BoxBlur(Window):
     def margin(self) -> tuple[int, int]:
         return self.radius, self.radius
 
+    def does_nothing(self, *specs: Spec) -> bool:
+        return self.radius == 0 and not specs[0].alpha
+
     def apply(self, padded: Pixels, at: Region, prepared: Any) -> Pixels:
         return convolve.box_mean(padded, self.radius)
 
@@ -86,6 +89,13 @@ class _Small(Window):
     def margin(self) -> tuple[int, int]:
         rows = self.weights()
         return len(rows[0]) // 2, len(rows) // 2
+
+    def does_nothing(self, *specs: Spec) -> bool:
+        if specs[0].dtype == "float32" or self.base():
+            return False  # 0 * inf is not 0
+        rows = np.array(self.weights(), np.float32)
+        rows[rows.shape[0] // 2, rows.shape[1] // 2] -= 1
+        return not rows.any()
 
     def prepare(self, *specs: Spec) -> Any:
         return np.array(self.weights(), np.float32), self.base() * specs[0].full_scale / 255.0

@@ -166,6 +166,9 @@ class Pad(Remap):
         size = (spec.width + left + right, spec.height + top + bottom)
         return Spec(*size, spec.bands, spec.alpha, spec.dtype, spec.encoding)
 
+    def does_nothing(self, *specs: Spec) -> bool:
+        return not any(self.width)
+
     def source_of(self, region: Region, spec: Spec) -> Region:
         shifted = region.shift(-self.width[0], -self.width[1])
         if self.mode == "constant":

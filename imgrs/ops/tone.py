@@ -16,6 +16,9 @@ from imgrs.types import Pixels, Spec
 
 F64 = npt.NDArray[np.float64]
 
+INTEGERS = ("uint8", "uint16")
+"""Depths at which a curve that is the identity but for rounding in float64 changes nothing at all."""
+
 
 @op
 class Brightness(Sample):
@@ -26,9 +29,6 @@ class Brightness(Sample):
     @property
     def affine(self) -> tuple[float, float]:
         return 1.0, self.amount
-
-    def does_nothing(self, *specs: Spec) -> bool:
-        return self.amount == 0
 
     def curve(self, x: F64) -> F64:
         return x + self.amount
@@ -44,9 +44,6 @@ class Contrast(Sample):
     def affine(self) -> tuple[float, float]:
         return self.factor, 128.0 - 128.0 * self.factor
 
-    def does_nothing(self, *specs: Spec) -> bool:
-        return self.factor == 1
-
     def curve(self, x: F64) -> F64:
         return (x - 128.0) * self.factor + 128.0
 
@@ -57,6 +54,9 @@ class Gamma(Sample):
 
     gamma: float = number(0.01, 100, example=2.2)
 
+    def does_nothing(self, *specs: Spec) -> bool:
+        return self.gamma == 1 and specs[0].dtype in INTEGERS
+
     def curve(self, x: F64) -> F64:
         return np.where(x < 0, x, 255.0 * (np.maximum(x, 0.0) / 255.0) ** (1.0 / self.gamma))
 
@@ -66,6 +66,9 @@ class ExposureAdjust(Sample):
     """Add ``stops`` of exposure: ``x * 2^stops`` in linear light (the sRGB transfer function of IEC 61966-2-1)."""
 
     stops: float = number(-20, 20, example=0.5)
+
+    def does_nothing(self, *specs: Spec) -> bool:
+        return self.stops == 0 and specs[0].dtype in INTEGERS
 
     def curve(self, x: F64) -> F64:
         v = np.maximum(x / 255.0, 0.0)
@@ -104,6 +107,9 @@ class Posterize(Sample):
 
     bits: int = whole(1, 8, example=3)
 
+    def does_nothing(self, *specs: Spec) -> bool:
+        return self.bits == 8 and specs[0].dtype == "uint8"
+
     def prepare(self, *specs: Spec) -> Any:
         depth = {"uint8": 8, "uint16": 16}.get(specs[0].dtype)
         if depth is None:
@@ -139,6 +145,9 @@ class Levels(Sample):
         super().__post_init__()
         if self.white <= self.black:
             raise ArgumentError(f"levels: white must be above black, got black={self.black:g}, white={self.white:g}")
+
+    def does_nothing(self, *specs: Spec) -> bool:
+        return (self.black, self.white, self.gamma) == (0, 255, 1) and specs[0].dtype in INTEGERS
 
     def curve(self, x: F64) -> F64:
         v = np.clip((x - self.black) / (self.white - self.black), 0.0, 1.0)

@@ -73,6 +73,14 @@ class Affine(Remap):
             raise ArgumentError(f"affine: matrix reaches farther than {FARTHEST} pixels, got {self.matrix}")
         return Spec(*self.size, spec.bands, spec.alpha, spec.dtype, spec.encoding)
 
+    def holds(self, spec: Spec) -> bool:
+        """Whether the result shows all of an input that ``spec`` describes."""
+        a, b, c, d, e, f = self.matrix
+        area = a * e - b * d
+        corners = [(x - c, y - f) for x in (0, spec.width) for y in (0, spec.height)]
+        places = [((e * x - b * y) / area, (a * y - d * x) / area) for x, y in corners]
+        return all(-0.5 <= x <= self.size[0] + 0.5 and -0.5 <= y <= self.size[1] + 0.5 for x, y in places)
+
     @property
     def _taps(self) -> int:
         return warp.TAPS[self.resample]
@@ -100,6 +108,13 @@ class Affine(Remap):
         corner, box = (tile.region.left, tile.region.top), (out.left, out.top, out.right, out.bottom)
         q = warp.coordinates(self.matrix, self._taps)
         return warp.affine(tile.pixels, corner, tile.spec.size, box, q, self._taps, fill)
+
+
+def then(outer: Matrix, inner: Matrix) -> Matrix:
+    """The matrix that takes a point through ``outer``, then through ``inner``."""
+    a, b, c, d, e, f = outer
+    g, h, i, j, k, m = inner
+    return g * a + h * d, g * b + h * e, g * c + h * f + i, j * a + k * d, j * b + k * e, j * c + k * f + m
 
 
 def _point(value: Any) -> tuple[float, float] | None:

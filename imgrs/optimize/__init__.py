@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from imgrs.graph.node import Node
 from imgrs.graph.rewrite import Firing, Rule, rewrite
-from imgrs.optimize.geometry import compose_turns, crop_before_samples, drop_noops, merge_crops
+from imgrs.optimize.constants import fold_constants
+from imgrs.optimize.geometry import compose_turns, crop_before_samples, drop_noops, merge_affines, merge_crops
 from imgrs.optimize.points import fuse_points, project_band
 from imgrs.optimize.source import shrink_on_load
 from imgrs.optimize.tone import merge_tones, samples_before_maps
 
 PASSES: tuple[tuple[Rule, ...], ...] = (
-    (drop_noops, merge_crops, compose_turns, project_band, shrink_on_load, crop_before_samples, samples_before_maps),
+    (fold_constants, drop_noops, merge_crops, compose_turns, project_band, crop_before_samples, samples_before_maps),
+    (merge_affines, shrink_on_load),
     (merge_tones,),
     (fuse_points,),
 )
@@ -21,4 +23,4 @@ def optimize(outputs: tuple[Node, ...], level: str) -> tuple[tuple[Node, ...], t
     if level == "off":
         return outputs, ()
     allowed = [[rule for rule in rules if rule.tolerance is None or level == "fast"] for rules in PASSES]
-    return rewrite(outputs, allowed)
+    return rewrite(outputs, [rules for rules in allowed if rules])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from imgrs.graph.node import Node
 from imgrs.graph.op import Sample
-from imgrs.graph.rewrite import View, rule
+from imgrs.graph.rewrite import View, approximate, rule
 from imgrs.ops.geometry import ELEMENTS, Crop, Transpose, composed
+from imgrs.ops.warp import Affine, then
 
 
 @rule
@@ -52,3 +53,18 @@ def crop_before_samples(node: Node, view: View) -> Node | None:
         return None
     cropped = Node(node.op, inner.inputs[0], origin=node.origin)
     return Node(inner.op, cropped, origin=inner.origin)
+
+
+@approximate("one interpolation replaces two: sharper by some levels at edges")
+def merge_affines(node: Node, view: View) -> Node | None:
+    """An affine warp of an affine warp is one, where the first one's canvas cut nothing off."""
+    if not (isinstance(node.op, Affine) and isinstance(node.inputs[0].op, Affine)) or view.shared(node.inputs[0]):
+        return None
+    (inner,) = node.inputs
+    assert isinstance(inner.op, Affine)
+    (source,) = inner.inputs
+    outer, first = node.op, inner.op
+    if (outer.resample, outer.fillcolor) != (first.resample, first.fillcolor) or not first.holds(source.spec):
+        return None
+    merged = Affine(outer.size, then(outer.matrix, first.matrix), outer.resample, outer.fillcolor)
+    return Node(merged, source, origin=node.origin)
