@@ -54,8 +54,7 @@ class Node:
 
     def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
         """This op on other inputs; itself if they are the same."""
-        same = len(inputs) == len(self.inputs) and all(a is b for a, b in zip(inputs, self.inputs, strict=True))
-        return self if same else Node(self.op, *inputs, origin=self.origin)
+        return self if inputs == self.inputs else Node(self.op, *inputs, origin=self.origin)  # nodes compare by identity
 
     def __repr__(self) -> str:
         return f"<Node {self.op.name} {self.spec}>"
