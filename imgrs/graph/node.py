@@ -54,7 +54,9 @@ class Node:
 
     def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
         """This op on other inputs; itself if they are the same."""
-        return self if inputs == self.inputs else Node(self.op, *inputs, origin=self.origin)  # nodes compare by identity
+        return (
+            self if inputs == self.inputs else Node(self.op, *inputs, origin=self.origin)
+        )  # nodes compare by identity
 
     def __repr__(self) -> str:
         return f"<Node {self.op.name} {self.spec}>"

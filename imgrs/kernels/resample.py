@@ -61,15 +61,11 @@ FILTERS = {
 class Coefficients:
     """Along one axis, for each output pixel: the first source pixel and the weights from there on."""
 
+    size_in: int
     starts: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
     weights: F64
     """(outputs, taps), zero beyond ``counts``."""
-
-    def span(self, first: int, last: int) -> tuple[int, int]:
-        """The source pixels that outputs ``first <= x < last`` need, half-open."""
-        ends = self.starts[first:last] + self.counts[first:last]
-        return int(self.starts[first:last].min()), int(ends.max())
 
 
 def coefficients(size_in: int, size_out: int, name: str, start: float, stop: float) -> Coefficients:
@@ -87,7 +83,7 @@ def coefficients(size_in: int, size_out: int, name: str, start: float, stop: flo
     weights[positions >= ends[:, None]] = 0.0
     total = weights.sum(axis=1, keepdims=True)
     np.divide(weights, total, out=weights, where=total != 0.0)
-    return Coefficients(starts, ends - starts, weights)
+    return Coefficients(size_in, starts, ends - starts, weights)
 
 
 def nearest(size_in: int, size_out: int, start: float, stop: float) -> npt.NDArray[np.int64]:
@@ -178,6 +174,14 @@ def _pass_fast(source: Array, starts: Array, weights: Array, axis: int) -> Array
 resample_pass: Exact[[Array, Array, Array, int], Array] = exact(_down_loop)(_pass_plain)(_pass_fast)
 
 
+def _down_first(across: Coefficients, down: Coefficients) -> bool:
+    """Whether the pass down comes first, as Pillow has it since 13.0: where it drops over twice as many
+    rows as the pass across drops columns."""
+    narrower = across.size_in - len(across.starts)
+    lower = down.size_in - len(down.starts)
+    return lower > max(2 * narrower, 0)
+
+
 def resize(
     source: Array,
     corner: tuple[int, int],
@@ -188,11 +192,14 @@ def resize(
     """The pixels ``box`` (left, top, right, bottom) of a resized image, in ``source``'s dtype.
 
     ``source`` covers what they need, its first pixel at ``corner`` (left, top) of the whole source; None for an axis
-    skips its pass (same size, whole box), as Pillow does.
+    skips its pass (same size, whole box), as Pillow does. 8-bit samples are rounded between the passes.
     """
     dtype = source.dtype
     result = source
-    for axis, plan, first, last in ((1, across, box[0], box[2]), (0, down, box[1], box[3])):
+    passes = [(1, across, box[0], box[2]), (0, down, box[1], box[3])]
+    if across is not None and down is not None and _down_first(across, down):
+        passes.reverse()
+    for axis, plan, first, last in passes:
         if plan is not None:
             weights = _tap_rows(plan.weights[first:last], plan.counts[first:last], dtype)
             result = resample_pass(result, plan.starts[first:last] - corner[1 - axis], weights, axis)

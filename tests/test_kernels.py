@@ -1,0 +1,112 @@
+"""Each kernel's compiled loop gives the bits of its NumPy form. A kernel without a case here fails a test."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image as Pillow
+
+import imgrs.kernels
+from imgrs.kernels import convolve, resample, tone, warp, wide
+from imgrs.kernels.compiled import Exact
+
+Array = npt.NDArray[Any]
+DTYPES = ("uint8", "uint16", "float32")
+
+
+def noise(dtype: str, shape: tuple[int, int, int] = (61, 83, 3), seed: int = 0) -> Array:
+    scale = 1 if dtype == "float32" else np.iinfo(dtype).max + 0.999
+    return (np.random.default_rng(seed).random(shape) * scale).astype(dtype)
+
+
+def kernels() -> dict[str, Exact[..., Any]]:
+    found = {}
+    for module in pkgutil.iter_modules(imgrs.kernels.__path__):
+        names = vars(importlib.import_module(f"imgrs.kernels.{module.name}"))
+        found |= {f"{module.name}.{name}": value for name, value in names.items() if isinstance(value, Exact)}
+    # A kernel that another module imports is listed where it is defined.
+    return {name: kernel for name, kernel in found.items() if kernel.plain.__module__.endswith(name.split(".")[0])}
+
+
+def cases(name: str) -> Iterator[tuple[Any, ...]]:
+    matrix = np.array([[0.9, 0.3, -0.2, 5], [0.1, 0.8, 0.3, -7], [0.4, -0.1, 0.7, 0]], np.float32)
+    for dtype in DTYPES:
+        pixels = noise(dtype)
+        match name:
+            case "color.matrix":
+                yield pixels, matrix
+                yield noise(dtype, (40, 33, 4)), matrix
+            case "tone.affine_f32":
+                yield noise("float32"), 1.3, -0.1, 3
+                yield noise("float32", (9, 8, 4)), 1.3, -0.1, 3
+            case "convolve.separable":
+                for sigma in (0.4, 1.0, 2.0, 3.3):
+                    yield pixels, convolve.gaussian_taps(sigma)
+            case "convolve.correlate":
+                yield pixels, np.array([[1, 2, 0], [0.5, -3, 1], [0, 0.25, 1]], np.float32), 3.0
+                yield pixels, np.random.default_rng(1).random((5, 7)).astype(np.float32), 0.0
+            case "resample.resample_pass":
+                down = resample.coefficients(61, 23, "lanczos", 0.0, 61.0)
+                weights = (down.weights * (1 << 22)).astype(np.int32) if dtype == "uint8" else down.weights
+                weights = weights if dtype == "uint8" else weights.astype(np.float32)
+                yield pixels, down.starts, weights, 0
+                yield pixels, down.starts, weights, 1
+            case "warp.affine":
+                for taps in (1, 2, 4):
+                    q = warp.coordinates((0.8, -0.55, 9, 0.55, 0.8, -8), taps)
+                    yield pixels, (0, 0), (83, 61), (-5, 0, 90, 75), q, taps, np.array([1, 2, 3]).astype(dtype)
+            case _:
+                raise AssertionError(f"kernel {name} has no case; add one")
+
+
+@pytest.mark.parametrize("name", kernels())
+def test_loops_equal_their_numpy_form(name: str) -> None:
+    kernel = kernels()[name]
+    for arguments in cases(name):
+        plain, fast = kernel.plain(*arguments), kernel.fast(*arguments)
+        assert plain.dtype == fast.dtype
+        np.testing.assert_array_equal(fast, plain)
+
+
+def test_there_are_kernels() -> None:
+    assert len(kernels()) >= 5
+
+
+@pytest.mark.parametrize("name", ["box", "bilinear", "hamming", "bicubic", "lanczos"])
+@pytest.mark.parametrize("size", [(20, 91), (200, 31), (83, 17), (11, 61)])
+def test_resizing_equals_pillow(name: str, size: tuple[int, int]) -> None:
+    pixels = noise("uint8")
+    across = None if size[0] == 83 else resample.coefficients(83, size[0], name, 0.0, 83.0)
+    down = None if size[1] == 61 else resample.coefficients(61, size[1], name, 0.0, 61.0)
+    expected = np.asarray(Pillow.fromarray(pixels).resize(size, Pillow.Resampling[name.upper()]))
+    np.testing.assert_array_equal(resample.resize(pixels, (0, 0), across, down, (0, 0, *size)), expected)
+
+
+@pytest.mark.parametrize("sigma", [12.0, 17.5, 40.0])
+def test_wide_gaussians_are_within_their_bound(sigma: float) -> None:
+    from scipy.ndimage import gaussian_filter1d
+
+    pixels = noise("float32", (150, 170, 1)) * np.float32(255)
+    reach = wide.reach(sigma)
+    padded = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    exact = pixels.astype(np.float64)
+    for axis in (0, 1):
+        exact = gaussian_filter1d(exact, sigma, axis=axis, mode="nearest", truncate=4.0)
+    plan = wide.wide(sigma)
+    whole = wide.gaussian(padded, (0, 0), plan)
+    assert np.abs(whole - exact).max() < 0.02
+    for left, top, right, bottom in ((0, 0, 7, 16), (33, 41, 97, 74), (100, 90, 170, 150)):
+        part = padded[top : bottom + 2 * reach, left : right + 2 * reach]
+        np.testing.assert_array_equal(wide.gaussian(part, (left, top), plan), whole[top:bottom, left:right])
+
+
+def test_tables_round_half_up_and_clip() -> None:
+    table = tone.table_of(lambda x: x * 1.5 - 0.5, "uint8")
+    assert table[:4].tolist() == [0, 1, 3, 4]
+    assert table[-1] == 255
