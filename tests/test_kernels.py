@@ -26,7 +26,7 @@ def noise(dtype: str, shape: tuple[int, int, int] = (61, 83, 3), seed: int = 0) 
 
 
 def kernels() -> dict[str, Exact[..., Any]]:
-    found = {}
+    found: dict[str, Exact[..., Any]] = {}
     for module in pkgutil.iter_modules(imgrs.kernels.__path__):
         names = vars(importlib.import_module(f"imgrs.kernels.{module.name}"))
         found |= {f"{module.name}.{name}": value for name, value in names.items() if isinstance(value, Exact)}
@@ -53,8 +53,9 @@ def cases(name: str) -> Iterator[tuple[Any, ...]]:
                 yield pixels, np.random.default_rng(1).random((5, 7)).astype(np.float32), 0.0
             case "resample.resample_pass":
                 down = resample.coefficients(61, 23, "lanczos", 0.0, 61.0)
-                weights = (down.weights * (1 << 22)).astype(np.int32) if dtype == "uint8" else down.weights
-                weights = weights if dtype == "uint8" else weights.astype(np.float32)
+                weights: Array = (down.weights * (1 << 22)).astype(np.int32)
+                if dtype != "uint8":
+                    weights = down.weights.astype(np.float32)
                 yield pixels, down.starts, weights, 0
                 yield pixels, down.starts, weights, 1
             case "warp.affine":

@@ -101,8 +101,12 @@ def _sweep(outputs: tuple[Node, ...], rules: Sequence[Rule], trace: list[Firing]
     becomes: dict[Node, Node] = {}
     interned: dict[tuple[object, ...], Node] = {}
     bound = len(trace) + 50 * len(order) + 1000
+    visits = 100 * (len(order) + sum(len(node.inputs) for node in order) + 1000)
     stack = list(reversed(outputs))
     while stack:
+        visits -= 1
+        if len(trace) > bound or visits < 0:  # a rule that builds on the node it replaces never gets any further
+            raise RewriteError(f"the rules do not end; last firing: {trace[-1]}")
         node = stack[-1]
         if node in final:
             stack.pop()
@@ -127,8 +131,6 @@ def _sweep(outputs: tuple[Node, ...], rules: Sequence[Rule], trace: list[Firing]
         else:
             uses[after] = max(uses[after], uses[node])
             becomes[node] = after
-        if len(trace) > bound:
-            raise RewriteError(f"the rules do not end; last firing: {trace[-1]}")
     return tuple(final[output] for output in outputs)
 
 

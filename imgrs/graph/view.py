@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from imgrs.graph.node import Node, walk
@@ -23,7 +24,7 @@ def to_networkx(outputs: Sequence[Node]) -> networkx.MultiDiGraph[int]:
     number = {node: i for i, node in enumerate(order, start=1)}
     graph: networkx.MultiDiGraph[int] = networkx.MultiDiGraph()
     for node in order:
-        parameters = {f: getattr(node.op, f) for f in getattr(node.op, "__dataclass_fields__", ())}
+        parameters = {f.name: getattr(node.op, f.name) for f in fields(node.op)}  # type: ignore[arg-type]  # ops are
         graph.add_node(number[node], op=node.op.name, parameters=parameters, spec=node.spec, key=node.key)
     for node in order:
         for position, other in enumerate(node.inputs):

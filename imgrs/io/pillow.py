@@ -80,7 +80,7 @@ class PillowReader(Reader):
         self._check_end()
         with self._opened() as image:
             if shrink > 1:
-                image.draft(None, self.shrunk(shrink).size)
+                image.draft(None, (image.width // shrink, image.height // shrink))  # it never goes below
             if self._deep:
                 pixels = _decoded_deep_png(self.resource)
             else:
