@@ -10,10 +10,22 @@
 
 from __future__ import annotations
 
-from imgrs import errors
 from imgrs.config import options, set_options
 from imgrs.create import from_dask, fromarray, frombytes, images_equal, merge, new, open
-from imgrs.errors import ImgrsError
+from imgrs.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    ComputeError,
+    CorruptImageError,
+    ImageNotFoundError,
+    ImgrsError,
+    LimitError,
+    MemoryBudgetError,
+    SaveError,
+    SourceChangedError,
+    TruncatedImageError,
+    UnsupportedFormatError,
+)
 from imgrs.functions import *  # noqa: F403  # a function for each verb of the class, made from it
 from imgrs.functions import __all__ as _functions
 from imgrs.image import Image
@@ -21,10 +33,20 @@ from imgrs.image import Image
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArgumentError",
+    "ArgumentTypeError",
+    "ComputeError",
+    "CorruptImageError",
     "Image",
+    "ImageNotFoundError",
     "ImgrsError",
+    "LimitError",
+    "MemoryBudgetError",
+    "SaveError",
+    "SourceChangedError",
+    "TruncatedImageError",
+    "UnsupportedFormatError",
     "__version__",
-    "errors",
     "from_dask",
     "fromarray",
     "frombytes",

@@ -246,11 +246,7 @@ class _Page:
         if self.inverted:
             pixels = np.asarray(self.spec.full_scale, pixels.dtype) - pixels
         if self.associated:
-            from imgrs.kernels import color
-
-            weighted = pixels.astype(np.float32)
-            weighted[..., :-1] *= np.float32(self.spec.full_scale)
-            return color.unpremultiply(weighted, self.spec.dtype)
+            return _straight(pixels, self.spec)
         return pixels
 
 
@@ -271,3 +267,15 @@ def _info(page: Any, compression: str) -> dict[str, Any]:
     if isinstance(profile, bytes):
         info["icc_profile"] = profile
     return info
+
+
+def _straight(pixels: Pixels, spec: Spec) -> Pixels:
+    """Color that was stored multiplied by alpha, without; black where alpha is 0. Integers are rounded half up."""
+    full, alpha = np.float64(spec.full_scale), pixels[..., -1:].astype(np.float64)
+    straight = pixels.astype(np.float64)
+    straight[..., :-1] = np.divide(
+        straight[..., :-1] * full, alpha, out=np.zeros_like(straight[..., :-1]), where=alpha > 0
+    )
+    if spec.dtype != "float32":
+        straight = np.clip(np.floor(straight + 0.5), 0, full)
+    return straight.astype(spec.dtype)

@@ -1,0 +1,203 @@
+"""Bad input: a clear error of the family, nothing lost, no partial file, no library's traceback as the message."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tifffile
+
+import imgrs
+from imgrs.graph.node import Node
+from imgrs.image import Image
+
+Array = npt.NDArray[Any]
+
+
+@pytest.fixture
+def img() -> Image:
+    return imgrs.new("RGB", (40, 30), (1, 2, 3))
+
+
+AT_THE_CALL: dict[str, Callable[[Any], Any]] = {
+    "brightness text": lambda img: img.brightness("x"),
+    "brightness far": lambda img: img.brightness(400),
+    "blur nan": lambda img: img.blur(float("nan")),
+    "blur far": lambda img: img.blur(1e9),
+    "crop outside": lambda img: img.crop((0, 0, 41, 30)),
+    "crop empty": lambda img: img.crop((5, 5, 5, 9)),
+    "resize zero": lambda img: img.resize((0, 10)),
+    "resize filter": lambda img: img.resize((9, 9), "sharpest"),
+    "resize text": lambda img: img.resize("big"),
+    "rotate nan": lambda img: img.rotate(float("nan")),
+    "rotate filter": lambda img: img.rotate(3, resample="lanczos"),
+    "rotate fill": lambda img: img.rotate(3, fillcolor=(1, 2)),
+    "contrast missing": lambda img: img.contrast(),
+    "posterize": lambda img: img.posterize(9),
+    "levels": lambda img: img.levels(200, 100),
+    "curve": lambda img: img.curve([(0, 0), (0, 9)]),
+    "convolve": lambda img: img.convolve([[1, 2], [3, 4]]),
+    "color_matrix": lambda img: img.color_matrix([[1, 2]]),
+    "convert": lambda img: img.convert("PAL"),
+    "merge": lambda img: imgrs.merge("RGB", [img]),
+    "blend": lambda img: img.blend("normal", "photo.png"),
+    "blend mode": lambda img: img.blend("nicest", img),
+    "cmyk": lambda img: img.convert("CMYK").brightness(3),
+    "url": lambda img: imgrs.open("https://example.org/a.png"),
+    "new": lambda img: imgrs.new("RGB", (0, 5)),
+    "fromarray": lambda img: imgrs.fromarray(np.zeros((3, 3), np.int64)),
+    "options": lambda img: img.compute(chunks=(0, 5)),
+    "unknown option": lambda img: img.compute(tiles=3),
+    "save option": lambda img: img.save(io.BytesIO(), "png", qualty=3),
+    "save format": lambda img: img.save("/nowhere/a.xyz"),
+}
+
+
+@pytest.mark.parametrize("name", AT_THE_CALL)
+def test_wrong_arguments_fail_at_the_call(name: str, img: Image) -> None:
+    with pytest.raises((imgrs.ArgumentError, imgrs.UnsupportedFormatError)) as caught:
+        AT_THE_CALL[name](img)
+    assert len(str(caught.value)) > 20
+    assert "Traceback" not in str(caught.value)
+
+
+def test_files_that_are_no_images(tmp_path: Path) -> None:
+    with pytest.raises(imgrs.ImageNotFoundError, match=r"missing\.tif"):
+        imgrs.open(tmp_path / "missing.tif")
+    with pytest.raises(imgrs.ImgrsError):
+        imgrs.open(tmp_path)
+    for content in (b"", b"only text, and a bit of it\n" * 9, b"II*\0", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"):
+        path = tmp_path / "file.tif"
+        path.write_bytes(content)
+        with pytest.raises(imgrs.ImgrsError, match=r"file\.tif"):
+            imgrs.open(path)
+
+
+@pytest.mark.parametrize("extension", ["tif", "png", "jpg", "webp", "bmp", "gif", "npy"])
+def test_truncated_files(extension: str, photo: Array, tmp_path: Path) -> None:
+    path = tmp_path / f"photo.{extension}"
+    imgrs.fromarray(photo).save(path)
+    content = path.read_bytes()
+    for length in (20, len(content) // 2, len(content) - 40):
+        path.write_bytes(content[:length])
+        with pytest.raises(imgrs.ImgrsError, match="photo"):
+            imgrs.open(path).compute()
+
+
+def test_a_corrupt_tile_is_named(photo: Array, tmp_path: Path) -> None:
+    path = tmp_path / "photo.tif"
+    imgrs.fromarray(photo).save(path, tile=64, compression="deflate")
+    with tifffile.TiffFile(path) as tiff:
+        offset, length = tiff.pages[0].dataoffsets[9], tiff.pages[0].databytecounts[9]
+    content = bytearray(path.read_bytes())
+    content[offset : offset + length] = b"\xff" * length
+    path.write_bytes(content)
+    img = imgrs.open(path)
+    assert img.crop((0, 0, 64, 64)).compute().shape == (64, 64, 3)  # what is whole can be read
+    with pytest.raises(imgrs.CorruptImageError, match=r"tile"):
+        img.compute()
+
+
+def test_absurd_dimensions_are_refused(tmp_path: Path) -> None:
+    import struct
+
+    header = struct.pack(">IIBBBBB", 4_000_000_000, 4_000_000_000, 8, 2, 0, 0, 0)
+    import zlib
+
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    path = tmp_path / "bomb.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    with pytest.raises(imgrs.ImgrsError, match="bomb"):
+        imgrs.open(path)
+
+
+def test_unsupported_samples_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "complex.tif"
+    tifffile.imwrite(path, np.zeros((8, 8), np.complex64))
+    with pytest.raises(imgrs.UnsupportedFormatError, match="complex"):
+        imgrs.open(path)
+
+
+def test_a_source_that_changed_or_went_is_told(photo: Array, tmp_path: Path) -> None:
+    path = tmp_path / "photo.tif"
+    imgrs.fromarray(photo).save(path)
+    img = imgrs.open(path)
+    imgrs.fromarray(photo[:50]).save(path)
+    with pytest.raises(imgrs.SourceChangedError, match="photo"):
+        img.compute()
+    path.unlink()
+    with pytest.raises(imgrs.ImgrsError, match="photo"):
+        img.compute()
+
+
+def broken(tile: Array) -> Array:
+    raise ZeroDivisionError("of the user")
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads", "processes"])
+def test_a_users_exception_is_placed(scheduler: str, photo: Array) -> None:
+    with pytest.raises(imgrs.ComputeError, match=r"(?s)map_tiles.*\(\d+, \d+,.*test_errors.py:\d+.*of the user"):
+        imgrs.fromarray(photo).map_tiles(broken).compute(scheduler=scheduler, workers=2)
+
+
+def test_a_failed_save_leaves_the_old_file(photo: Array, tmp_path: Path) -> None:
+    path = tmp_path / "photo.tif"
+    path.write_bytes(b"old")
+    with pytest.raises(imgrs.ComputeError):
+        imgrs.fromarray(photo).map_tiles(broken).save(path)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["photo.tif"]
+
+
+def test_a_full_disk_leaves_the_old_file(photo: Array, tmp_path: Path) -> None:
+    path = tmp_path / "photo.tif"
+    path.write_bytes(b"old")
+    script = (
+        "import resource, signal, imgrs, numpy as np\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "pixels = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try:\n    imgrs.fromarray(pixels).save('photo.tif')\n"
+        "except imgrs.SaveError as error:\n    print('told:', error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "told:" in run.stdout, run.stderr
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["photo.tif"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_save_leaves_the_old_file(how: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "photo.tif").write_bytes(b"old")
+    script = (
+        "import imgrs, time\n"
+        "def slow(tile):\n    open('started', 'w').close()\n    time.sleep(0.2)\n    return tile\n"
+        "imgrs.new('RGB', (3000, 3000)).map_tiles(slow).save('photo.tif', chunks=(512, 512))\n"
+    )
+    run = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "started").exists():
+        time.sleep(0.02)
+    os.kill(run.pid, how)
+    _, stderr = run.communicate(timeout=60)
+    assert (tmp_path / "photo.tif").read_bytes() == b"old"
+    if how == signal.SIGINT:
+        assert "KeyboardInterrupt" in stderr
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["photo.tif", "started"]
+
+
+def test_a_plan_that_does_not_fit_is_refused_before_reading() -> None:
+    from tests.test_public import Unreadable
+
+    img = Image(Node(Unreadable(40_000))).resize((20_000, 20_000)).blur(300)
+    with pytest.raises(imgrs.MemoryBudgetError, match="memory_limit"):
+        img.compute(memory_limit="1MiB")

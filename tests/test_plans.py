@@ -1,0 +1,96 @@
+"""Golden plans: what is cut where, and what it will take, as text that a person can review."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dask.config
+import pytest
+
+import imgrs
+from imgrs.demo import grade
+from imgrs.image import Image
+
+MACHINE: dict[str, Any] = {"workers": 2, "memory_limit": "4GiB", "optimizer": "exact", "scheduler": "threads"}
+
+
+@pytest.fixture(autouse=True)
+def tiles_are_chosen(tiny_tiles: None) -> Iterator[None]:
+    """Also where the suite's defaults are tiny tiles."""
+    with dask.config.set({"imgrs.chunks": None}):
+        yield
+
+
+def stages(img: Image) -> str:
+    text = img.explain(costs=False, **MACHINE)
+    return text[text.index("stages") :]
+
+
+def blank(side: int) -> Image:
+    return imgrs.new("RGB", (side, side), (10, 20, 30))
+
+
+def test_a_diamond_keeps_what_both_sides_need() -> None:
+    base = blank(10_000).blur(1.5)
+    assert stages(base.blend("normal", base.rotate180())).splitlines()[:3] == [
+        "stages",
+        "  1. blur: 25 tiles of 2048x2048, margin 6, kept (computed 1.97 times otherwise)",
+        "  2. blend: 25 tiles of 2048x2048, margin 240, handed out",
+    ]
+
+
+def test_wide_blurs_in_a_row_are_kept_between() -> None:
+    img = blank(10_000)
+    for _ in range(5):
+        img = img.blur(50)
+    lines = stages(img).splitlines()
+    assert sum(", kept (computed" in line for line in lines) == 4
+    assert "handed out" in lines[5]
+
+
+def test_a_chain_of_small_margins_is_one_stage() -> None:
+    assert stages(grade(blank(10_000))).splitlines()[:2] == [
+        "stages",
+        "  1. blur: 25 tiles of 2048x2048, margin 11, handed out",
+    ]
+
+
+def test_a_rotation_of_a_large_image_is_square_tiles() -> None:
+    (line,) = stages(blank(30_000).rotate(33)).splitlines()[1:2]
+    assert line.startswith("  1. affine: 225 tiles of 2048x2048")
+
+
+def test_a_thumbnail_of_a_rotation_keeps_the_rotation_out_of_memory() -> None:
+    text = stages(blank(30_000).rotate(33).resize((256, 256)))
+    assert "resize: " in text
+    (memory,) = [line for line in text.splitlines() if line.strip().startswith("memory")]
+    assert "MiB at the peak" in memory  # less than a gigabyte, for an image of 2.7
+
+
+def test_a_thumbnail_is_made_in_tasks_of_a_bounded_footprint() -> None:
+    line = stages(blank(30_000).resize((256, 256))).splitlines()[1]
+    assert line == "  1. resize: 256 tiles of 16x16, margin 0, handed out"
+
+
+def test_a_statistic_and_its_use_share_the_image() -> None:
+    img = blank(5_000).blur(1)
+    first, second = img.auto_contrast(), img.mean()
+    lines = stages(first).splitlines()
+    assert lines[1].endswith("kept (computed 2.00 times otherwise)")
+    assert lines[2].endswith("gathered (a statistic of the whole image)")
+    assert stages(second).splitlines()[1].startswith("  1. mean: 9 tiles of 2048x2048")
+
+
+def test_less_memory_means_smaller_tiles() -> None:
+    img = grade(blank(10_000))
+    small = img.explain(**{**MACHINE, "memory_limit": "64MiB"})
+    assert "tiles of 2048x2048" not in small
+    with pytest.raises(imgrs.MemoryBudgetError, match="memory_limit=1MiB"):
+        img.blur(200).explain(**{**MACHINE, "memory_limit": "1MiB"})
+
+
+def test_costs_can_be_left_out() -> None:
+    img = blank(500)
+    assert "time" in img.explain(**MACHINE)
+    assert "time" not in img.explain(costs=False, **MACHINE)

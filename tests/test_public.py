@@ -1,0 +1,146 @@
+"""What users see and what loads: public names, layers, and imports. And that nothing is read before it is asked for."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import imgrs
+import imgrs.functions
+from imgrs.graph.node import Node
+from imgrs.graph.op import Source, op
+from imgrs.graph.parameters import whole
+from imgrs.image import Image
+from imgrs.types import Pixels, Region, Spec
+
+PACKAGE = Path(imgrs.__file__).parent
+LAYERS = [
+    {"types", "errors", "config"},
+    {"graph"},
+    {"io", "kernels"},
+    {"ops"},
+    {"optimize"},
+    {"plan"},
+    {"run"},
+    {"image", "create", "functions", "cli", "demo", "__init__"},
+]
+"""From the lowest; a module imports from its own layer and those below."""
+EXCEPTIONS = {("graph", "kernels")}
+"""Inside functions: the locality ``Sample`` applies its tables by a kernel. See docs/decisions/0002."""
+
+
+def layer(part: str) -> int:
+    return next(i for i, parts in enumerate(LAYERS) if part in parts)
+
+
+def test_layers_import_downward_only() -> None:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("imgrs."):
+                continue
+            other = (node.module or "").split(".")[1]
+            assert layer(other) <= layer(part) or (part, other) in EXCEPTIONS, f"{path.name} imports {node.module}"
+
+
+def test_formats_and_kernels_know_nothing_of_each_other() -> None:
+    for part, other in (("io", "kernels"), ("kernels", "io"), ("kernels", "graph"), ("kernels", "types")):
+        for path in (PACKAGE / part).rglob("*.py"):
+            assert f"from imgrs.{other}" not in path.read_text(encoding="utf-8"), path
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    script = "import sys, imgrs; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"dask", "distributed", "numba", "cv2", "PIL", "tifffile", "imagecodecs", "skimage", "scipy", "networkx"}
+    assert not heavy & set(loaded)
+
+
+PUBLIC = (
+    "ArgumentError ArgumentTypeError ComputeError CorruptImageError Image ImageNotFoundError ImgrsError "
+    "LimitError MemoryBudgetError SaveError SourceChangedError TruncatedImageError UnsupportedFormatError "
+    "__version__ auto_contrast blend blur box_blur brightness contrast convert crop edge_detect edge_enhance "
+    "edge_enhance_more emboss exposure_adjust flip_left_right flip_top_bottom from_dask fromarray frombytes "
+    "gamma grayscale histogram hue_rotate images_equal invert merge new open options pad posterize resize "
+    "rotate rotate180 rotate270 rotate90 rotate_left rotate_right saturate save sepia set_options sharpen "
+    "solarize split threshold unsharp_mask"
+)
+
+
+def test_public_names() -> None:
+    assert " ".join(sorted(imgrs.__all__)) == PUBLIC
+
+
+def test_functions_are_the_verbs() -> None:
+    for name in imgrs.functions.__all__:
+        assert getattr(imgrs, name) is not None
+        assert callable(getattr(Image, name)), name
+
+
+@op
+class Unreadable(Source):
+    """A source that fails when it is read."""
+
+    side: int = whole(1, 100_000)
+
+    def infer(self, *specs: Spec) -> Spec:
+        return Spec(self.side, self.side, 3)
+
+    def read(self, region: Region) -> Pixels:
+        raise AssertionError("read")
+
+
+def test_nothing_is_read_before_pixels_are_asked_for() -> None:
+    img = Image(Node(Unreadable(50_000)))
+    built = img.resize((800, 600)).blur(1.0).brightness(20).rotate(33).auto_contrast().crop((0, 0, 9, 9))
+    assert built.size == (9, 9)
+    assert built.explain()
+    assert built != img
+    assert repr(built)
+    assert built.to_dask().shape == (9, 9, 3)
+    with pytest.raises(imgrs.ComputeError, match="unreadable failed"):
+        built.compute(scheduler="sync")
+
+
+def test_only_the_tiles_that_are_needed_are_read(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (640, 640, 3), np.uint8)
+    path = tmp_path / "noise.tif"
+    imgrs.fromarray(pixels).save(path, tile=64)
+    text = imgrs.open(path).brightness(3).crop((70, 70, 120, 120)).explain(optimizer="exact", chunks=(64, 64))
+    (line,) = [line for line in text.splitlines() if line.strip().startswith("reads")]
+    read, whole_ = (float(part.split()[0]) for part in line.replace("reads", "").split(" of "))
+    assert "MiB" in line or read <= whole_ / 50
+
+
+def test_array_protocols() -> None:
+    pixels = np.arange(5 * 6 * 3, dtype=np.uint8).reshape(5, 6, 3)
+    img = imgrs.fromarray(pixels)
+    np.testing.assert_array_equal(np.asarray(img), pixels)
+    np.testing.assert_array_equal((img[1:4, 2:5] + 10).compute(), pixels[1:4, 2:5] + 10)
+    np.testing.assert_array_equal((img - 300).compute(), 0)
+    np.testing.assert_array_equal((255 - img).compute(), 255 - pixels)
+    np.testing.assert_array_equal(abs(img).compute(), pixels)
+    np.testing.assert_array_equal(np.abs(img), pixels)
+    np.testing.assert_array_equal(img[:, :, 1].compute(), pixels[..., 1])
+    assert bool(img)
+    assert img.tobytes() == pixels.tobytes()
+
+
+def test_thumbnail_moves_the_handle_as_pillow_does() -> None:
+    from PIL import Image as Pillow
+
+    pixels: npt.NDArray[Any] = np.random.default_rng(0).integers(0, 256, (90, 121, 3), np.uint8)
+    img, pillow = imgrs.fromarray(pixels), Pillow.fromarray(pixels)
+    assert img.thumbnail((50, 50)) is img
+    pillow.thumbnail((50, 50))
+    assert img.size == pillow.size
+    untouched = imgrs.fromarray(pixels)
+    untouched.thumbnail((500, 500))
+    assert untouched.size == (121, 90)
