@@ -118,10 +118,10 @@ class Sharpen(_Small):
 
 @op
 class Emboss(_Small):
-    """Relief lit from below, gray where flat: Pillow's ``EMBOSS``."""
+    """Relief lit from one corner, gray where flat: Pillow's ``EMBOSS``, which turns its kernel upside down."""
 
     def weights(self) -> Kernel:
-        return (-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0)
+        return (0.0, 0.0, 0.0), (0.0, 1.0, 0.0), (-1.0, 0.0, 0.0)
 
     def base(self) -> float:
         return 128.0
