@@ -43,7 +43,8 @@ def pillow(x: Array) -> Pillow.Image:
 
 
 def luma(x: Array) -> Array:
-    return x @ np.array([0.299, 0.587, 0.114])
+    weighted: Array = x @ np.array([0.299, 0.587, 0.114])
+    return weighted
 
 
 def gaussian(x: Array, sigma: float) -> Array:
