@@ -1,0 +1,93 @@
+"""Options: where they come from, which one wins, and what Dask's own settings do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import dask
+import dask.callbacks
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import imgrs
+from imgrs import config
+
+
+def test_the_nearest_option_wins() -> None:
+    with dask.config.set({"imgrs.workers": 3, "imgrs.chunks": (99, 99)}), imgrs.options(workers=4):
+        assert config.settings().workers == 4
+        assert config.settings().chunks == (99, 99)
+        assert config.settings(workers=5).workers == 5
+        with imgrs.options(workers=6):
+            assert config.settings().workers == 6
+    assert config.settings(memory_limit="1MiB").memory_limit == 1 << 20
+
+
+def test_set_options_write_dasks_configuration() -> None:
+    with dask.config.set({"imgrs.workers": 1}):
+        imgrs.set_options(workers=7)
+        assert dask.config.get("imgrs.workers") == 7
+        assert config.settings().workers == 7
+
+
+def test_options_hold_in_their_thread_only() -> None:
+    seen = []
+    with imgrs.options(workers=5):
+        other = threading.Thread(target=lambda: seen.append(config.settings().workers))
+        other.start()
+        other.join()
+    assert seen == [config.settings().workers]
+
+
+def test_environment_variables_are_read_as_dask_reads_them() -> None:
+    script = "from imgrs import config; s = config.settings(); print(s.workers, s.memory_limit, s.optimizer)"
+    environment = {**os.environ, "DASK_IMGRS__WORKERS": "3", "DASK_IMGRS__MEMORY_LIMIT": "512MiB"}
+    environment["DASK_IMGRS__OPTIMIZER"] = "fast"
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["3", str(512 << 20), "fast"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"chunks": (0, 1)}, {"workers": 0}, {"memory_limit": "many"}, {"optimizer": "best"}, {"scheduler": "fast"}],
+)
+def test_wrong_options_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(imgrs.ArgumentError, match=next(iter(wrong))), imgrs.options(**wrong):
+        pass
+
+
+def test_the_cache_belongs_to_a_later_version() -> None:
+    with pytest.raises(imgrs.ArgumentError, match="not available yet"):
+        imgrs.new("L", (4, 4)).compute(cache="all")
+
+
+def test_dasks_callbacks_see_one_task_for_each_tile(photo: npt.NDArray[Any]) -> None:
+    started: list[Any] = []
+    with dask.callbacks.Callback(pretask=lambda key, graph, state: started.append(key)):
+        imgrs.fromarray(photo).blur(1).brightness(3).compute(chunks=(100, 100), scheduler="threads")
+    tiles = 3 * 5
+    assert tiles <= len(started) <= tiles + 2  # the program is a key, and so is the array
+
+
+def test_dasks_scheduler_setting_is_used(photo: npt.NDArray[Any]) -> None:
+    calls = []
+
+    def get(graph: Any, keys: Any, **options: Any) -> Any:
+        calls.append(len(graph))
+        return dask.get(graph, keys)
+
+    with dask.config.set(scheduler=get):
+        got = imgrs.fromarray(photo).invert().compute()
+    assert calls
+    np.testing.assert_array_equal(got, 255 - photo)
+
+
+def test_annotations_reach_the_graph(photo: npt.NDArray[Any]) -> None:
+    with dask.annotate(priority=7):
+        graph = imgrs.fromarray(photo).blur(1).__dask_graph__()
+    assert [layer.annotations for layer in graph.layers.values()] == [{"priority": 7}]
