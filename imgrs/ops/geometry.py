@@ -28,6 +28,14 @@ def whole_numbers(value: Any, count: int, meaning: str) -> tuple[int, ...]:
         raise TypeError(f"must be {meaning}, in whole pixels") from None
 
 
+def image_size(value: Any) -> tuple[int, int]:
+    """A size (width, height) of at least one pixel, for the check of a parameter."""
+    width, height = whole_numbers(value, 2, "a size (width, height)")
+    if width < 1 or height < 1:
+        raise ValueError("must be a size (width, height) of at least 1x1")
+    return width, height
+
+
 def _box(value: Any) -> Box:
     left, top, right, bottom = whole_numbers(value, 4, "a box (left, top, right, bottom)")
     if right <= left or bottom <= top:
@@ -129,7 +137,8 @@ def _border(value: Any) -> Box:
     return border[0], border[1], border[2], border[3]
 
 
-def _fill(value: Any) -> tuple[float, ...]:
+def fill_values(value: Any) -> tuple[float, ...]:
+    """A color as numbers, for the check of a parameter."""
     values = tuple(float(v) for v in value) if hasattr(value, "__iter__") else (float(value),)
     if not values or not all(np.isfinite(values)):
         raise ValueError("must be a number, or one for each band")
@@ -157,7 +166,7 @@ class Pad(Remap):
 
     width: Box = checked(_border, example=(2, 1, 3, 4))
     mode: str = choice({"constant": "constant", "edge": "edge", "replicate": "edge"}, default="constant")
-    color: tuple[float, ...] = checked(_fill, default=(0.0,))
+    color: tuple[float, ...] = checked(fill_values, default=(0.0,))
 
     def infer(self, *specs: Spec) -> Spec:
         (spec,) = specs

@@ -10,18 +10,11 @@ from imgrs.errors import ArgumentError
 from imgrs.graph.op import Remap, op
 from imgrs.graph.parameters import checked, choice
 from imgrs.kernels import resample
-from imgrs.ops.geometry import whole_numbers
+from imgrs.ops.geometry import image_size
 from imgrs.types import Pixels, Region, Spec, Tile
 
 _FILTERS = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]  # in the order of Pillow's integers
 FILTERS: dict[str | int, str] = {**{n: n for n in _FILTERS}, **dict(enumerate(_FILTERS)), "antialias": "lanczos"}
-
-
-def _size(value: Any) -> tuple[int, int]:
-    width, height = whole_numbers(value, 2, "a size (width, height)")
-    if width < 1 or height < 1:
-        raise ValueError("must be a size (width, height) of at least 1x1")
-    return width, height
 
 
 def _box(value: Any) -> tuple[float, float, float, float] | None:
@@ -42,7 +35,7 @@ class Resize(Remap):
     """
 
     alpha: ClassVar[str] = "premultiplied"
-    size: tuple[int, int] = checked(_size, example=(23, 17))
+    size: tuple[int, int] = checked(image_size, example=(23, 17))
     resample: str = choice(FILTERS, default="lanczos")
     box: tuple[float, float, float, float] | None = checked(_box, default=None)
 

@@ -11,7 +11,7 @@ from imgrs.errors import ArgumentError
 from imgrs.graph.op import Remap, op
 from imgrs.graph.parameters import checked, choice, flag, normalize, number
 from imgrs.kernels import warp
-from imgrs.ops.geometry import fill_pixel, whole_numbers
+from imgrs.ops.geometry import fill_pixel, fill_values, image_size
 from imgrs.types import Pixels, Region, Spec, Tile
 
 Matrix = tuple[float, float, float, float, float, float]
@@ -30,20 +30,8 @@ def _matrix(value: Any) -> Matrix:
     return a, b, c, d, e, f
 
 
-def _size(value: Any) -> tuple[int, int]:
-    width, height = whole_numbers(value, 2, "a size (width, height)")
-    if width < 1 or height < 1:
-        raise ValueError("must be a size (width, height) of at least 1x1")
-    return width, height
-
-
 def _fill(value: Any) -> tuple[float, ...] | None:
-    if value is None:
-        return None
-    values = tuple(float(v) for v in value) if hasattr(value, "__iter__") else (float(value),)
-    if not values or not all(map(math.isfinite, values)):
-        raise ValueError("must be None, a number, or one for each band")
-    return values
+    return None if value is None else fill_values(value)
 
 
 @op
@@ -54,7 +42,7 @@ class Affine(Remap):
     become ``fillcolor`` (in the image's own units; None is 0 in every band).
     """
 
-    size: tuple[int, int] = checked(_size, example=(47, 39))
+    size: tuple[int, int] = checked(image_size, example=(47, 39))
     matrix: Matrix = checked(_matrix, example=(0.8, -0.55, 9.0, 0.55, 0.8, -8.0))
     resample: str = choice(FILTERS, default="bicubic")
     fillcolor: tuple[float, ...] | None = checked(_fill, default=None)
