@@ -48,11 +48,11 @@ def luma(x: Array) -> Array:
 
 
 def gaussian(x: Array, sigma: float) -> Array:
-    return scipy.ndimage.gaussian_filter(x, (sigma, sigma, 0), mode="nearest", truncate=4.0)
+    return np.asarray(scipy.ndimage.gaussian_filter(x, (sigma, sigma, 0), mode="nearest", truncate=4.0))
 
 
 def correlated(x: Array, kernel: Any) -> Array:
-    return scipy.ndimage.correlate(x, np.array(kernel, float)[..., None], mode="nearest")
+    return np.asarray(scipy.ndimage.correlate(x, np.array(kernel, float)[..., None], mode="nearest"))
 
 
 def srgb_exposed(x: Array, stops: float) -> Array:
