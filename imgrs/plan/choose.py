@@ -36,7 +36,7 @@ STEPS_TO_MEASURE = 1_000
 CUTS = 16
 """Nodes that the rule keeps, at most."""
 WORTH = 0.03
-"""Share of a plan's time that keeping a node must save: less is within what the costs are off."""
+"""Share of a plan's time that another plan, or keeping a node, must save: less is within what the costs are off."""
 WAITING_PER_WORKER = 4
 """Encoded tiles that may wait for their place in a file, for each worker."""
 SHARED_TILES = 64 << 20
@@ -51,13 +51,17 @@ def plan(outputs: Sequence[Node], settings: Settings, unit: tuple[int, int] = (1
     after, trace = optimize(tuple(outputs), settings.optimizer)
     best: Plan | None = None
     smallest: Plan | None = None
+    ideal = 0.0
     for side in _sides(after, settings, unit):
-        draft, largest = _draft(tuple(outputs), after, trace, settings, side)
+        if best is not None and not _quicker(ideal, best):
+            break
+        draft, measured = _draft(tuple(outputs), after, trace, settings, side)
+        ideal = measured.ideal / 1e9 / settings.workers
         if smallest is None or draft.forecast.peak_bytes < smallest.forecast.peak_bytes:
             smallest = draft
-        bounded = largest <= LARGEST_FOOTPRINT or settings.chunks is not None
+        bounded = measured.largest <= LARGEST_FOOTPRINT or settings.chunks is not None
         fits = bounded and draft.forecast.peak_bytes <= settings.memory_limit
-        if fits and (best is None or draft.forecast.seconds < 0.97 * best.forecast.seconds):
+        if fits and (best is None or _quicker(draft.forecast.seconds, best)):
             best = draft
         elif best is not None:
             break  # tiles only get smaller from here, and halos dearer
@@ -73,6 +77,11 @@ def plan(outputs: Sequence[Node], settings: Settings, unit: tuple[int, int] = (1
         f"no plan fits memory_limit={_mib(settings.memory_limit)}: the smallest needs about {_mib(need)}; "
         f'set memory_limit="{_mib(need + (need >> 3))}", or fewer workers than {settings.workers}'
     )
+
+
+def _quicker(seconds: float, best: Plan) -> bool:
+    """Whether a plan that takes ``seconds`` is worth having instead."""
+    return seconds < (1 - WORTH) * best.forecast.seconds
 
 
 def _sides(after: Sequence[Node], settings: Settings, unit: tuple[int, int]) -> list[tuple[int, int]]:
@@ -94,8 +103,8 @@ def _draft(
     trace: tuple[Firing, ...],
     settings: Settings,
     side: tuple[int, int],
-) -> tuple[Plan, int]:
-    """A plan with output tiles of ``side``, whether or not it fits, and the pixels of its largest footprint."""
+) -> tuple[Plan, _Measured]:
+    """A plan with output tiles of ``side``, whether or not it fits, and what it was made from."""
     externals, kept = _must_be_whole(after)
     measured = _Measured(after, externals, kept, side)
     for _ in range(CUTS):
@@ -106,7 +115,7 @@ def _draft(
         kept = dict(sorted([*kept.items(), found], key=lambda item: measured.place[item[0]]))
         measured = _Measured(after, externals, kept, side)
     forecast = _forecast(measured, settings)
-    return Plan(before, after, trace, settings, measured.stages, measured.slots, forecast), measured.largest
+    return Plan(before, after, trace, settings, measured.stages, measured.slots, forecast), measured
 
 
 def _must_be_whole(after: Sequence[Node]) -> tuple[list[Node], dict[Node, str]]:
@@ -201,11 +210,22 @@ class _Measured:
                 continue  # it is made elsewhere
             self.pixels[node] += round(total * scale)
             self.needed[node] = max(self.needed[node], min(area, node.spec.width * node.spec.height))
+        if stage.kind == "fold":
+            for node in stage.nodes:
+                self.pixels[node] = self.needed[node] = node.spec.width * node.spec.height
 
     def cost(self, node: Node) -> float:
         """Nanoseconds spent on ``node`` over all tiles of all stages."""
-        source = node.inputs[0].spec if node.inputs else None
-        return self.pixels[node] * cost.per_pixel(node.op, node.spec, source)
+        return self.pixels[node] * cost.per_pixel(node.op, node.spec, *(i.spec for i in node.inputs))
+
+    @property
+    def ideal(self) -> float:
+        """Nanoseconds that any plan spends: those for each needed pixel once."""
+        return sum(
+            self.cost(node) * min(1.0, self.needed[node] / self.pixels[node])
+            for node in self.order
+            if self.pixels[node]
+        )
 
     def worth_keeping(self, room: int) -> tuple[Node, str] | None:
         """The node whose pixels, kept in at most ``room`` bytes, save the most time, with the reason; None if none does.
