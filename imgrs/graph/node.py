@@ -54,9 +54,13 @@ class Node:
 
     def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
         """This op on other inputs; itself if they are the same."""
-        return (
-            self if inputs == self.inputs else Node(self.op, *inputs, origin=self.origin)
-        )  # nodes compare by identity
+        if inputs == self.inputs:  # nodes compare by identity
+            return self
+        if [node.spec for node in inputs] != [node.spec for node in self.inputs]:
+            return Node(self.op, *inputs, origin=self.origin)
+        node = Node.__new__(Node)  # what was checked and inferred for these specs still holds
+        node.op, node.inputs, node.spec, node.origin, node._key = self.op, inputs, self.spec, self.origin, None
+        return node
 
     def __repr__(self) -> str:
         return f"<Node {self.op.name} {self.spec}>"

@@ -6,6 +6,7 @@ below it, and whether other nodes use it too. Which rules exist is not known her
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -82,11 +83,12 @@ def rewrite(outputs: Sequence[Node], passes: Sequence[Sequence[Rule]]) -> tuple[
     """
     current = tuple(outputs)
     trace: list[Firing] = []
-    for _ in range(ROUNDS):
+    settled = 0  # passes in a row, up to the last one, after which nothing has fired
+    for rules in itertools.chain.from_iterable(itertools.repeat(passes, ROUNDS)):
         fired = len(trace)
-        for rules in passes:
-            current = _sweep(current, rules, trace)
-        if len(trace) == fired:
+        current = _sweep(current, rules, trace)
+        settled = settled + 1 if len(trace) == fired else 1  # a sweep leaves nothing to do for its own rules
+        if settled == len(passes):
             return current, tuple(trace)
     raise RewriteError(f"no fixed point after {ROUNDS} rounds; last firing: {trace[-1]}")
 
@@ -102,7 +104,7 @@ def _sweep(outputs: tuple[Node, ...], rules: Sequence[Rule], trace: list[Firing]
     interned: dict[tuple[object, ...], Node] = {}
     bound = len(trace) + 50 * len(order) + 1000
     visits = 100 * (len(order) + sum(len(node.inputs) for node in order) + 1000)
-    stack = list(reversed(outputs))
+    stack = order[::-1]
     while stack:
         visits -= 1
         if len(trace) > bound or visits < 0:  # a rule that builds on the node it replaces never gets any further

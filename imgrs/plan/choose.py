@@ -191,6 +191,8 @@ class _Measured:
         self.largest = self.footprint = 0
         for stage in self.stages:
             self._measure(stage)
+        self.costs = {node: self._cost(node) for node in self.order}
+        """Nanoseconds spent on each node over all tiles of all stages."""
 
     def _measure(self, stage: Stage) -> None:
         most = max(1, min(SAMPLED, math.isqrt(STEPS_TO_MEASURE // len(stage.order))))
@@ -214,17 +216,14 @@ class _Measured:
             for node in stage.nodes:
                 self.pixels[node] = self.needed[node] = node.spec.width * node.spec.height
 
-    def cost(self, node: Node) -> float:
-        """Nanoseconds spent on ``node`` over all tiles of all stages."""
+    def _cost(self, node: Node) -> float:
         return self.pixels[node] * cost.per_pixel(node.op, node.spec, *(i.spec for i in node.inputs))
 
     @property
     def ideal(self) -> float:
         """Nanoseconds that any plan spends: those for each needed pixel once."""
         return sum(
-            self.cost(node) * min(1.0, self.needed[node] / self.pixels[node])
-            for node in self.order
-            if self.pixels[node]
+            spent * min(1.0, self.needed[node] / self.pixels[node]) for node, spent in self.costs.items() if spent
         )
 
     def worth_keeping(self, room: int) -> tuple[Node, str] | None:
@@ -237,9 +236,9 @@ class _Measured:
         spent: dict[Node, float] = {}
         for node in self.order:
             above = sum(spent[i] / uses[i] for i in node.inputs if i not in self.slots)
-            spent[node] = self.cost(node) + above
+            spent[node] = self.costs[node] + above
         best: tuple[Node, str] | None = None
-        most = WORTH * sum(self.cost(node) for node in self.order)
+        most = WORTH * sum(self.costs.values())
         for node in self.order:
             if node in self.slots or node in self.outputs or not node.inputs or not self.needed[node]:
                 continue
@@ -266,7 +265,7 @@ def _forecast(measured: _Measured, settings: Settings) -> Forecast:
             share = measured.needed[node] / (node.spec.width * node.spec.height)
             stored += whole
             read += whole if node in measured.kept else round(whole * share)
-    nanoseconds = sum(map(measured.cost, measured.order)) + tasks * cost.TASK
+    nanoseconds = sum(measured.costs.values()) + tasks * cost.TASK
     return Forecast(
         peak_bytes=busy * measured.footprint + kept + waiting + min(SHARED_TILES, 4 * stored),
         kept_bytes=kept,
