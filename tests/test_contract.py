@@ -17,10 +17,15 @@ import pytest
 from imgrs.errors import ArgumentError
 from imgrs.graph.node import Node, walk
 from imgrs.graph.op import Fold, Op, Sample
+from imgrs.ops.color import AsType, Convert, HueRotate, Saturate, Sepia
+from imgrs.ops.filter import Blur, BoxBlur, Sharpen
+from imgrs.ops.geometry import Crop, Pad
+from imgrs.ops.resample import Resize
+from imgrs.ops.tone import Brightness, Contrast, ExposureAdjust, Gamma, Levels, Posterize
 from imgrs.plan.program import program_of
 from imgrs.run.tile import Block, compute_tile
 from imgrs.types import Region, Tile
-from tests.examples import KINDS, applications, example, image, op_classes
+from tests.examples import KINDS, SIZE, applications, example, image, op_classes
 from tests.oracle import evaluate
 
 OPS = op_classes()
@@ -97,14 +102,24 @@ def test_tiles_equal_the_whole(cls: type[Op]) -> None:
         np.testing.assert_array_equal(tiled(node, ragged(node.spec.region)), whole, "ragged")
 
 
+IDENTITIES: tuple[Op, ...] = (
+    *(Resize(SIZE, resample) for resample in ("nearest", "bicubic", "lanczos")),
+    Crop((0, 0, *SIZE)), Pad((0, 0, 0, 0)), Blur(0), BoxBlur(0), Sharpen(0),
+    Brightness(0), Contrast(1), Gamma(1), ExposureAdjust(0), Posterize(8), Levels(),
+    Saturate(1), HueRotate(0), Sepia(0), Convert("RGBA"), Convert("L"), AsType("uint8"), AsType("float32"),
+)  # fmt: skip
+"""Ops with the parameters at which they do nothing to some kinds of image."""
+SMALLER: dict[str, dict[str, Any]] = {"crop": {"box": (1, 1, 5, 4)}, "resize": {"size": (4, 7)}}
+"""Parameters that an image of 6 x 5 pixels allows, for ops whose examples want a larger one."""
+
+
 @each_op
 def test_single_pixels_equal_the_whole_of_a_tiny_image(cls: type[Op]) -> None:
     for node in applications(cls):
-        if node.op.name in ("crop", "resize"):
-            continue  # their examples want a larger image, and are cut into single rows above
         inputs = [image(dataclasses.replace(i.spec), k, (6, 5)) for k, i in enumerate(node.inputs) if not i.inputs]
         rest = [Node(i.op, inputs[0]) for i in node.inputs if i.inputs]
-        tiny = Node(node.op, *inputs, *rest)
+        op = dataclasses.replace(node.op, **SMALLER.get(node.op.name, {}))  # type: ignore[type-var]  # a dataclass
+        tiny = Node(op, *inputs, *rest)
         np.testing.assert_array_equal(tiled(tiny, list(tiny.spec.region.tiles((1, 1)))), evaluate(tiny))
 
 
@@ -179,3 +194,18 @@ def test_affine_forms_agree_with_their_curves(cls: type[Op]) -> None:
     if op.affine is not None:
         x = np.linspace(0, 255, 100)
         np.testing.assert_allclose(op.affine[0] * x + op.affine[1], op.curve(x), atol=1e-9)
+
+
+@pytest.mark.parametrize("op", IDENTITIES, ids=lambda op: op.name)
+def test_what_claims_to_do_nothing_changes_no_bit(op: Op) -> None:
+    claimed = 0
+    for kind in KINDS:
+        before = image(kind)
+        try:
+            after = Node(op, before)
+        except ArgumentError:
+            continue
+        if op.does_nothing(before.spec):
+            np.testing.assert_array_equal(evaluate(after), evaluate(before), str(kind))
+            claimed += 1
+    assert claimed

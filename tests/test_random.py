@@ -14,7 +14,7 @@ import dask
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 import imgrs
@@ -102,6 +102,7 @@ quiet = settings(deadline=None, suppress_health_check=list(HealthCheck), derando
 @settings(quiet, max_examples=GRAPHS)
 @given(graphs(), SIDES, SIDES)
 def test_random_graphs_equal_the_oracle(img: Image, width: int, height: int) -> None:
+    note(img.explain())
     expected = public(img)
     for options in (
         {"optimizer": "exact", "scheduler": "sync", "chunks": (width, height)},

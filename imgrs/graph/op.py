@@ -311,6 +311,8 @@ class Remap(Op):
 
     def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
         (tile,) = tiles
+        if self.does_nothing(tile.spec):  # also to color under alpha 0, which weighting would lose
+            return tile.crop(out)
         wanted = self.demand(out, tile.spec)[0]
         tile = Tile(wanted, np.ascontiguousarray(tile.crop(wanted)), tile.spec)
         if not (tile.spec.alpha and self.alpha == "premultiplied") or self.index_map:
