@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
 import pkgutil
 from collections.abc import Iterator
 from typing import Any
@@ -12,10 +13,13 @@ import imgrs.ops
 from imgrs.errors import ArgumentError
 from imgrs.graph.node import Node
 from imgrs.graph.op import Op, Source
+from imgrs.ops.filter import Blur
 from imgrs.ops.fused import PointRun
+from imgrs.ops.resample import Resize
 from imgrs.ops.source import FromArray
 from imgrs.ops.stats import AutoContrast, Histogram
 from imgrs.ops.tone import Brightness, Contrast, Table
+from imgrs.ops.warp import Affine
 from imgrs.types import Spec
 from tests.oracle import picture
 
@@ -35,6 +39,12 @@ KINDS = [
     Spec(0, 0, 5, False, "uint8", "multiband"),
 ]
 SIZE = (53, 41)
+OTHERS: dict[type[Op], tuple[Op, ...]] = {
+    Blur: (Blur(14.0),),
+    Resize: (Resize((90, 70), "bicubic"), Resize((20, 60), "nearest")),
+    Affine: (Affine((60, 50), (0.8, 0.5, -9.25, -0.6, 0.7, 14.5), "nearest"),),
+}
+"""Further examples, where parameters choose between algorithms."""
 
 
 def op_classes() -> list[type[Op]]:
@@ -75,9 +85,8 @@ def image(kind: Spec, seed: int = 0, size: tuple[int, int] = SIZE) -> Node:
 
 
 def applications(cls: type[Op]) -> Iterator[Node]:
-    """The op's example applied to each kind of image that it takes, with as many inputs as it needs."""
-    op = example(cls)
-    for kind in KINDS:
+    """The op's examples applied to each kind of image that it takes, with as many inputs as it needs."""
+    for op, kind in itertools.product([example(cls), *OTHERS.get(cls, ())], KINDS):
         first = image(kind)
         for inputs in _inputs(op, kind, first):
             try:

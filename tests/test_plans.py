@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dask.config
+import numpy as np
 import pytest
 
 import imgrs
@@ -94,3 +97,51 @@ def test_costs_can_be_left_out() -> None:
     img = blank(500)
     assert "time" in img.explain(**MACHINE)
     assert "time" not in img.explain(costs=False, **MACHINE)
+
+
+def test_the_whole_text_of_a_plan() -> None:
+    img = blank(6_000).blur(2).brightness(20).crop((10, 10, 5_010, 4_010)).contrast(1.2).blur(0.5)
+    assert img.explain(costs=False, **MACHINE) == GOLDEN.strip()
+
+
+GOLDEN = """
+graph
+  %1 = new((10, 20, 30))               6000x6000 RGB uint8
+  %2 = blur(%1)                        6000x6000 RGB uint8
+  %3 = brightness(%2, 20)              6000x6000 RGB uint8
+  %4 = crop(%3, (10, 10, 5010, 4010))  5000x4000 RGB uint8
+  %5 = contrast(%4, 1.2)               5000x4000 RGB uint8
+  %6 = blur(%5, radius=0.5)            5000x4000 RGB uint8
+
+rules
+  crop_before_samples (exact)
+  merge_tones (exact)
+
+optimized
+  %1 = new((10, 20, 30))                               6000x6000 RGB uint8
+  %2 = blur(%1)                                        6000x6000 RGB uint8
+  %3 = crop(%2, (10, 10, 5010, 4010))                  5000x4000 RGB uint8
+  %4 = table(%3, 'uint8', ('brightness', 'contrast'))  5000x4000 RGB uint8
+  %5 = blur(%4, radius=0.5)                            5000x4000 RGB uint8
+
+stages
+  1. blur: 6 tiles of 2048x2048, margin 2, handed out
+
+forecast
+  tasks     6
+  pixels    100,562,112 computed
+  reads     0 B of 0 B
+  memory    205.2 MiB at the peak, 0 B of it kept
+"""
+
+
+def test_what_does_not_fit_in_memory_is_kept_in_files_and_removed(tmp_path: Path, monkeypatch: Any) -> None:
+    rows = np.random.default_rng(3).integers(0, 256, (2_000, 3_000, 3), np.uint8)
+    imgrs.fromarray(rows).save(tmp_path / "noise.png")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    img = imgrs.open(tmp_path / "noise.png").brightness(9)
+    tight = {**MACHINE, "memory_limit": "90MiB", "workers": 1}
+    assert "decoded once in scratch files" in img.explain(**tight)
+    np.testing.assert_array_equal(img.compute(**tight), img.compute(**MACHINE))
+    assert [path.name for path in tmp_path.iterdir()] == ["noise.png"]

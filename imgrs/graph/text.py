@@ -55,4 +55,4 @@ def _value(value: Any) -> str:
         return f"({', '.join(map(_value, value))})" if len(value) <= 6 else f"({len(value)} values)"
     if isinstance(value, bytes):
         return f"<{len(value)} bytes>"
-    return repr(value)
+    return repr(value) if isinstance(value, str) else str(value)

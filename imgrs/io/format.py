@@ -5,6 +5,7 @@ One module beside this one declares each format; ``formats()`` lists them. Nothi
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,10 @@ class Reader(ABC):
 
         Raises ``SourceChangedError``, ``CorruptImageError`` or ``TruncatedImageError``, naming the file and the tile.
         """
+
+    def __str__(self) -> str:
+        """What listings show: the file's name without its folder."""
+        return os.path.basename(self.resource.name)
 
     def shrunk(self, shrink: int) -> Spec:
         """The spec of the image as decoded at a reduction."""

@@ -19,7 +19,7 @@ from imgrs.types import Pixels, Region, Spec
 class Open(Source):
     """The image in a file, decoded at 1/``shrink`` where the format can."""
 
-    reader: Reader = field(repr=False)
+    reader: Reader
     shrink: int = whole(1, 8, default=1)
 
     @property
