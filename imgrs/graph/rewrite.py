@@ -28,6 +28,16 @@ class View:
         """Whether more than one consumer needs ``node``, so that changing it for one would compute it twice."""
         return self.uses.get(node, 1) > 1
 
+    def run(self, node: Node, belongs: Callable[[Node], bool]) -> list[Node]:
+        """The longest row of nodes that ``belongs`` accepts, each made for the next one only, with ``node`` its last."""
+        row: list[Node] = []
+        while belongs(node) and not (row and self.shared(node)):
+            row.append(node)
+            if not node.inputs:
+                break
+            node = node.inputs[0]
+        return row[::-1]
+
 
 Match: TypeAlias = Callable[[Node, View], Node | None]
 

@@ -18,12 +18,9 @@ def _single(node: Node) -> bool:
 @rule
 def fuse_points(node: Node, view: View) -> Node | None:
     """Point ops in a row run together, block by block in the processor's cache."""
-    if not _single(node) or not _single(node.inputs[0]) or view.shared(node.inputs[0]):
+    run = view.run(node, _single)
+    if len(run) < 2:
         return None
-    run = [node]
-    while _single(run[-1].inputs[0]) and not view.shared(run[-1].inputs[0]):
-        run.append(run[-1].inputs[0])
-    run.reverse()
     ops: list[Point] = []
     for step in run:
         ops += step.op.ops if isinstance(step.op, PointRun) else [cast(Point, step.op)]

@@ -18,12 +18,9 @@ def _mergeable(node: Node) -> bool:
 @rule
 def merge_tones(node: Node, view: View) -> Node | None:
     """Sample ops in a row on 8 or 16 bits are one table, made by running them on every value."""
-    if not _mergeable(node) or not _mergeable(node.inputs[0]) or view.shared(node.inputs[0]):
+    run = view.run(node, _mergeable)
+    if len(run) < 2:
         return None
-    run = [node]
-    while _mergeable(run[-1].inputs[0]) and not view.shared(run[-1].inputs[0]):
-        run.append(run[-1].inputs[0])
-    run.reverse()
     dtype = node.spec.dtype
     merged = np.arange(tone.ENTRIES[dtype]).astype(dtype)
     names: list[str] = []
