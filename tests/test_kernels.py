@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 import imgrs.kernels
-from imgrs.kernels import convolve, resample, tone, warp, wide
+from imgrs.kernels import compiled, convolve, move, resample, tone, warp, wide
 from imgrs.kernels.compiled import Exact
 
 Array = npt.NDArray[Any]
@@ -111,3 +111,28 @@ def test_tables_round_half_up_and_clip() -> None:
     table = tone.table_of(lambda x: x * 1.5 - 0.5, "uint8")
     assert table[:4].tolist() == [0, 1, 3, 4]
     assert table[-1] == 255
+
+
+@pytest.mark.parametrize("shape", [(37, 52, 1), (37, 52, 3), (37, 52, 4), (1, 9, 2), (9, 1, 3), (6, 7, 5)])
+@pytest.mark.parametrize("dtype", [*DTYPES, "bool"])
+def test_moves_and_tables_are_the_same_without_opencv(shape: Any, dtype: str, monkeypatch: Any) -> None:
+    pixels = noise("uint8", shape).astype(dtype)
+
+    def results() -> Iterator[Array]:
+        for bits in range(8):
+            yield move.turned(pixels, bool(bits & 4), bool(bits & 2), bool(bits & 1))
+        if dtype in tone.ENTRIES:
+            entries = np.random.default_rng(5).integers(0, 256, (tone.ENTRIES[dtype], shape[2])).astype(dtype)
+            yield tone.apply_table(pixels, entries, shape[2])
+            yield tone.apply_table(pixels, entries[:, 0], shape[2] - (shape[2] in (2, 4)))
+
+    import cv2  # noqa: F401  # from here on it pays, however small the image
+
+    with_opencv = list(results())
+    for module in (move, tone):
+        monkeypatch.setattr(module, "opencv_pays", lambda samples: False)
+    for got, expected in zip(results(), with_opencv, strict=True):
+        np.testing.assert_array_equal(got, expected)
+        assert got.dtype == expected.dtype
+        assert got.flags.c_contiguous
+    assert compiled.opencv_pays(pixels.size)

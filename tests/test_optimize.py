@@ -44,17 +44,19 @@ CASES: dict[str, tuple[Callable[[Image], Image], str]] = {
         lambda img: img.rotate90().flip_left_right().rotate90().transpose("transverse"),
         "%2 = transpose(%1, 'rotate_270')",
     ),
-    "crop_before_samples": (
-        lambda img: img.crop((2, 3, 40, 35)).gamma(2).crop((1, 1, 20, 20)),
-        "%2 = crop(%1, (3, 4, 22, 23))\n%3 = gamma(%2, 2)",
+    "maps_before_points": (
+        lambda img: img.crop((2, 3, 40, 35)).gamma(2).rotate90().saturate(1.5).rotate270().crop((1, 1, 20, 20)),
+        "%2 = crop(%1, (3, 4, 22, 23))\n%3 = point_run(%2, (gamma(2), saturate(1.5)))",
     ),
     "merge_tones": (
         lambda img: img.brightness(20).contrast(1.2).gamma(1.4),
         "%2 = table(%1, 'uint8', ('brightness', 'contrast', 'gamma'))",
     ),
-    "samples_before_maps": (
-        lambda img: img.brightness(20).rotate90().contrast(1.2),
-        "%2 = table(%1, 'uint8', ('brightness', 'contrast'))\n%3 = transpose(%2, 'rotate_90')",
+    "points_before_maps": (
+        lambda img: img.brightness(20).pad(3, color=(250, 0, 9)).resize((112, 92), "nearest").contrast(1.2),
+        "%2 = table(%1, 'uint8', ('brightness', 'contrast'))\n"
+        "%3 = pad(%2, (3, 3, 3, 3), color=(255, 0, 0))\n"
+        "%4 = resize(%3, (112, 92), resample='nearest')",
     ),
     "fuse_points": (
         lambda img: img.brightness(20).saturate(1.2).sepia(),

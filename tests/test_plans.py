@@ -114,7 +114,7 @@ graph
   %6 = blur(%5, radius=0.5)            5000x4000 RGB uint8
 
 rules
-  crop_before_samples (exact)
+  maps_before_points (exact)
   merge_tones (exact)
 
 optimized

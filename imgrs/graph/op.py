@@ -197,6 +197,13 @@ class Point(Op):
         Statistics come whole, after the images.
         """
 
+    def apply_to_color(self, *colors: tuple[npt.ArrayLike, Spec]) -> tuple[float, ...]:
+        """What becomes of one color (a sample per band) of each image: point ops know no place."""
+        specs = [spec for _, spec in colors]
+        pixels = [np.asarray(color).astype(spec.dtype).reshape(1, 1, spec.bands) for color, spec in colors]
+        result = self.apply(*pixels, spec=specs[0], prepared=self.prepare(*specs))
+        return tuple(float(sample) for sample in result.reshape(-1))
+
     def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
         arrays = [
             tile.pixels if tile.spec.encoding == "statistic" else np.ascontiguousarray(tile.crop(out)) for tile in tiles

@@ -9,6 +9,7 @@ small work runs plain until the loop is there, everything else runs the loop.
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import types
 from collections.abc import Callable
@@ -21,6 +22,11 @@ R = TypeVar("R")
 
 COMPILE_ABOVE = 1 << 20
 """Samples from which loading numba and its cached machine code (about 0.3 s) pays for itself."""
+
+
+def opencv_pays(samples: int) -> bool:
+    """Whether OpenCV is worth its load (0.02 s) for so many samples: it is once it is there."""
+    return samples > 0 and (samples >= COMPILE_ABOVE or "cv2" in sys.modules)
 
 
 class Loop(Generic[P, R]):

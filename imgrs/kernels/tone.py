@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.kernels.compiled import Exact, exact, loop
+from imgrs.kernels.compiled import Exact, exact, loop, opencv_pays
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 Curve = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
@@ -30,22 +30,24 @@ def table_of(curve: Curve, dtype: str) -> Array:
 
 def apply_table(pixels: Array, table: Array, colors: int) -> Array:
     """Each sample of the color bands replaced by its entry in ``table``, of shape (entries,) or (entries, colors)."""
-    bands = pixels.shape[2]
-    if pixels.dtype == np.uint8 and pixels.size:
-        import cv2
-
-        if table.ndim == 1 and colors == bands:
-            result: Array = cv2.LUT(pixels.reshape(pixels.shape[0], -1), table.reshape(1, 256))
-            return result.reshape(pixels.shape)
-        full = np.tile(np.arange(256, dtype=np.uint8)[:, None], (1, bands))
-        full[:, :colors] = table.reshape(256, -1)
-        if bands <= 4:
-            return np.asarray(cv2.LUT(pixels, full.reshape(1, 256, bands))).reshape(pixels.shape)
+    if pixels.dtype == np.uint8 and pixels.shape[2] <= 4 and opencv_pays(pixels.size):
+        return _table_opencv(pixels, table, colors)
     result = pixels.copy()
     columns = table.reshape(len(table), -1)
     for band in range(colors):
         result[..., band] = columns[:, min(band, columns.shape[1] - 1)][pixels[..., band]]
     return result
+
+
+def _table_opencv(pixels: Array, table: Array, colors: int) -> Array:
+    import cv2
+
+    bands = pixels.shape[2]
+    if table.ndim == 1 and colors == bands:
+        return np.asarray(cv2.LUT(pixels.reshape(pixels.shape[0], -1), table.reshape(1, 256))).reshape(pixels.shape)
+    full = np.tile(np.arange(256, dtype=np.uint8)[:, None], (1, bands))
+    full[:, :colors] = table.reshape(256, -1)
+    return np.asarray(cv2.LUT(pixels, full.reshape(1, 256, bands))).reshape(pixels.shape)
 
 
 @loop

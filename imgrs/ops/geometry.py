@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from imgrs.errors import ArgumentError
-from imgrs.graph.op import Remap, op
+from imgrs.graph.op import Point, Remap, op
 from imgrs.graph.parameters import checked, choice
+from imgrs.kernels import move
 from imgrs.types import Pixels, Region, Spec, Tile
 
 Box = tuple[int, int, int, int]
@@ -112,10 +113,7 @@ class Transpose(Remap):
         return Region(top, left, bottom, right) if swap else Region(left, top, right, bottom)
 
     def apply(self, tile: Tile, out: Region, spec: Spec, prepared: Any) -> Pixels:
-        swap, columns, rows = self.element
-        pixels = tile.pixels.swapaxes(0, 1) if swap else tile.pixels
-        pixels = pixels[:, ::-1] if columns else pixels
-        return np.ascontiguousarray(pixels[::-1] if rows else pixels)
+        return move.turned(tile.pixels, *self.element)
 
 
 def composed(first: tuple[bool, bool, bool], second: tuple[bool, bool, bool]) -> tuple[bool, bool, bool]:
@@ -197,3 +195,7 @@ class Pad(Remap):
         if not tile.region.empty:
             pixels[inside.slices_in(out)] = tile.pixels
         return pixels
+
+    def after(self, point: Point, spec: Spec) -> Pad:
+        """The border that this one becomes when ``point`` is done before it, on the image that ``spec`` describes."""
+        return Pad(self.width, self.mode, point.apply_to_color((fill_pixel(self.color, spec, self.name), spec)))

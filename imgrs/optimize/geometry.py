@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from imgrs.graph.node import Node
-from imgrs.graph.op import Sample
+from imgrs.graph.op import Op, Point, Remap
 from imgrs.graph.rewrite import View, approximate, rule
-from imgrs.ops.geometry import ELEMENTS, Crop, Transpose, composed
+from imgrs.ops.geometry import ELEMENTS, Crop, Pad, Transpose, composed
 from imgrs.ops.warp import Affine, then
 
 
@@ -44,15 +46,46 @@ def compose_turns(node: Node, view: View) -> Node | None:
 
 
 @rule
-def crop_before_samples(node: Node, view: View) -> Node | None:
-    """A crop of a sample op is the sample op of the crop, so that crops meet and tones meet."""
-    if not isinstance(node.op, Crop):
+def maps_before_points(node: Node, view: View) -> Node | None:
+    """A crop, a turn or a nearest resize to fewer pixels is done before a point op: maps, and tones, then meet."""
+    if not (isinstance(node.op, Remap) and node.op.index_map):
         return None
     (inner,) = node.inputs
-    if not isinstance(inner.op, Sample) or view.shared(inner):
+    if not isinstance(inner.op, Point) or view.shared(inner):
         return None
-    cropped = Node(node.op, inner.inputs[0], origin=node.origin)
-    return Node(inner.op, cropped, origin=inner.origin)
+    image, *others = inner.inputs
+    if _images(others) or _grows(node) or image.spec.pixel_bytes > inner.spec.pixel_bytes:
+        return None
+    return Node(inner.op, Node(node.op, image, origin=node.origin), *others, origin=inner.origin)
+
+
+@rule
+def points_before_maps(node: Node, view: View) -> Node | None:
+    """A point op is done before a nearest resize to more pixels or a border, whose color it changes too."""
+    if not isinstance(node.op, Point):
+        return None
+    (inner, *others) = node.inputs
+    if not isinstance(inner.op, Remap) or view.shared(inner) or others:
+        return None
+    source = inner.inputs[0]
+    if not _grows(inner) or node.spec.pixel_bytes > inner.spec.pixel_bytes:
+        return None
+    if isinstance(inner.op, Pad):
+        moved: Op = inner.op.after(node.op, source.spec)
+    elif inner.op.index_map:
+        moved = inner.op
+    else:
+        return None
+    return Node(moved, Node(node.op, source, origin=node.origin), origin=inner.origin)
+
+
+def _images(nodes: Sequence[Node]) -> bool:
+    return any(node.spec.encoding != "statistic" for node in nodes)
+
+
+def _grows(node: Node) -> bool:
+    """Whether a node has more pixels than its input."""
+    return node.spec.region.area > node.inputs[0].spec.region.area
 
 
 @approximate("one interpolation replaces two: sharper by some levels at edges")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from imgrs.graph.node import Node
-from imgrs.graph.op import Remap, Sample
+from imgrs.graph.op import Sample
 from imgrs.graph.rewrite import View, rule
 from imgrs.kernels import tone
 from imgrs.ops.tone import Table
@@ -28,20 +28,3 @@ def merge_tones(node: Node, view: View) -> Node | None:
         merged = step.op.prepare(step.inputs[0].spec)[merged]
         names += step.op.of if isinstance(step.op, Table) else [step.op.name]
     return Node(Table(merged.tobytes(), dtype, tuple(names)), *run[0].inputs, origin=node.origin)
-
-
-@rule
-def samples_before_maps(node: Node, view: View) -> Node | None:
-    """A sample op of a turn or a nearest resize that does not shrink is done before it, where tones meet."""
-    if not isinstance(node.op, Sample):
-        return None
-    (inner,) = node.inputs
-    if not isinstance(inner.op, Remap) or not inner.op.index_map or view.shared(inner):
-        return None
-    source = inner.inputs[0]
-    if not isinstance(source.op, Sample) or view.shared(source):
-        return None
-    before, after = source.spec, inner.spec
-    if before.width * before.height > after.width * after.height:
-        return None
-    return Node(inner.op, Node(node.op, source, origin=node.origin), origin=inner.origin)

@@ -38,6 +38,8 @@ class Step:
 
     op: Op
     inputs: tuple[int, ...]
+    sources: tuple[Spec, ...]
+    """What the inputs are."""
     spec: Spec
     prepared: Any
     origin: Origin | None
@@ -52,9 +54,7 @@ class Program:
 
     def prepared(self) -> Program:
         """The program with its tables and coefficients, made here once: the same wherever a tile is computed."""
-        steps = tuple(
-            replace(step, prepared=step.op.prepare(*(self.steps[i].spec for i in step.inputs))) for step in self.steps
-        )
+        steps = tuple(replace(step, prepared=step.op.prepare(*step.sources)) for step in self.steps)
         return Program(steps, self.outputs)
 
     @property
@@ -69,9 +69,8 @@ class Program:
             add(needs[output], region)
         for i in range(len(self.steps) - 1, -1, -1):
             step = self.steps[i]
-            specs = [self.steps[j].spec for j in step.inputs]
             for region in needs[i]:
-                for j, need in zip(step.inputs, step.op.demand(region, *specs), strict=True):
+                for j, need in zip(step.inputs, step.op.demand(region, *step.sources), strict=True):
                     add(needs[j], need)
         return needs
 
@@ -109,6 +108,8 @@ def program_of(outputs: Sequence[Node], slots: Mapping[Node, int]) -> tuple[Prog
     inner = walk(outputs, leaf)
     order = (*leaves, *inner)
     index = {node: i for i, node in enumerate(order)}
-    steps = [Step(Supplied(slots[node], node.spec), (), node.spec, None, node.origin) for node in leaves]
-    steps += [Step(n.op, tuple(index[i] for i in n.inputs), n.spec, None, n.origin) for n in inner]
+    steps = [Step(Supplied(slots[node], node.spec), (), (), node.spec, None, node.origin) for node in leaves]
+    for n in inner:
+        places, sources = tuple(index[i] for i in n.inputs), tuple(i.spec for i in n.inputs)
+        steps.append(Step(n.op, places, sources, n.spec, None, n.origin))
     return Program(tuple(steps), tuple(index[output] for output in outputs)), order

@@ -70,9 +70,8 @@ def _compute(
         observer(step.op, region)
     if isinstance(step.op, Supplied):
         return Tile(region, assemble(blocks[step.op.slot], region, step.spec), step.spec)
-    specs = [program.steps[j].spec for j in step.inputs]
-    demanded = step.op.demand(region, *specs)
-    tiles = [_covering(done[j], need, spec) for j, need, spec in zip(step.inputs, demanded, specs, strict=True)]
+    demanded = step.op.demand(region, *step.sources)
+    tiles = [_covering(done[j], need, spec) for j, need, spec in zip(step.inputs, demanded, step.sources, strict=True)]
     try:
         return Tile(region, step.op.compute(region, tiles, step.spec, step.prepared), step.spec)
     except (ImgrsError, MemoryError):
