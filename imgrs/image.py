@@ -433,13 +433,14 @@ class Image(Collection):
     def explain(self, sink: str | None = None, costs: bool = True, **options: Any) -> str:
         """What computing this will do, as text: the graph, the rules, the stages, bytes read, memory and tasks.
 
-        ``sink="tiff"`` plans for a file of tiles; ``costs=False`` leaves out what depends on the machine.
+        ``sink`` is the format that it is saved in (``"tiff"``), None for an array; ``costs=False`` leaves out what depends
+        on the machine.
         """
         from imgrs.plan.choose import plan
         from imgrs.plan.explain import explain
+        from imgrs.run.save import sink_of
 
-        unit = (512, 512) if sink is not None and sink.lower() in ("tif", "tiff") else (1, 1)
-        return explain(plan([self._node], config.settings(**options), unit), costs)
+        return explain(plan([self._node], config.settings(**options), sink_of(self._node.spec, sink)), costs)
 
     def listing(self) -> str:
         """The graph as it was built, one line per node."""

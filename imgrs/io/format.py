@@ -78,6 +78,8 @@ class TileEncoder(Encoder, ABC):
 
     unit: tuple[int, int]
     """Width and height of an encoded tile; regions given to ``encode`` start and end on multiples of it."""
+    by_rows: ClassVar[bool] = False
+    """Whether a tile is as wide as the image; ``place`` then gets tiles from the top down."""
 
     @abstractmethod
     def begin(self, path: str) -> int:
@@ -85,11 +87,11 @@ class TileEncoder(Encoder, ABC):
 
     @abstractmethod
     def encode(self, region: Region, pixels: Pixels) -> list[tuple[int, bytes]]:
-        """Compress the tiles of ``region``: (tile index, bytes), in index order."""
+        """Compress the tiles of ``region``, in order: a number that ``place`` needs (the tile's index, say), and bytes."""
 
     @abstractmethod
     def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[tuple[int, int, int]]]:
-        """Write encoded tiles at ``offset``; returns the next offset and (tile index, offset, length) for each."""
+        """Write encoded tiles at ``offset``; returns the next offset and (number, offset, length) for each."""
 
     @abstractmethod
     def finish(self, path: str, offset: int, placed: list[tuple[int, int, int]]) -> None:

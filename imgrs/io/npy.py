@@ -11,8 +11,9 @@ import numpy as np
 from numpy.lib import format as npy
 
 from imgrs.errors import CorruptImageError, TruncatedImageError, UnsupportedFormatError
-from imgrs.io.format import Encoder, Format, Options, Reader, TileEncoder
+from imgrs.io.format import Encoder, Format, Options, Reader
 from imgrs.io.options import check_options
+from imgrs.io.plain import PlainEncoder
 from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
 
@@ -32,7 +33,10 @@ class NpyFormat(Format):
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_options(self.name, options, ())
-        return NpyEncoder(spec)
+        dtype = np.dtype(spec.dtype)
+        header = io.BytesIO()
+        npy.write_array_header_1_0(header, {"descr": dtype.str, "fortran_order": False, "shape": spec.shape})
+        return PlainEncoder(spec, header.getvalue(), dtype.str, tuple(range(spec.bands)))
 
 
 class NpyReader(Reader):
@@ -83,38 +87,3 @@ class NpyReader(Reader):
 
     def stored_bytes(self, region: Region, shrink: int = 1) -> int:
         return region.height * self.spec.width * self.spec.pixel_bytes
-
-
-@dataclass(frozen=True)
-class NpyEncoder(TileEncoder):
-    """An NPY file, its tiles written where they belong."""
-
-    spec: Spec
-
-    @property
-    def unit(self) -> tuple[int, int]:  # type: ignore[override]  # a property serves where the base declares an attribute
-        return 1, 1
-
-    def begin(self, path: str) -> int:
-        with open(path, "wb") as file:
-            npy.write_array_header_1_0(
-                file, {"descr": np.dtype(self.spec.dtype).str, "fortran_order": False, "shape": self.spec.shape}
-            )
-            start = file.tell()
-            file.truncate(start + self.spec.nbytes)
-        return start
-
-    def encode(self, region: Region, pixels: Pixels) -> list[tuple[int, bytes]]:
-        pixel, width = self.spec.pixel_bytes, self.spec.width
-        first = (region.top * width + region.left) * pixel
-        return [(first + i * width * pixel, row.tobytes()) for i, row in enumerate(pixels)]
-
-    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[tuple[int, int, int]]]:
-        with open(path, "r+b") as file:
-            for place, data in tiles:
-                file.seek(offset + place)
-                file.write(data)
-        return offset, []
-
-    def finish(self, path: str, offset: int, placed: list[tuple[int, int, int]]) -> None:
-        pass

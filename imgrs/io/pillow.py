@@ -171,8 +171,6 @@ class PillowEncoder(WholeEncoder):
         import PIL.Image
 
         spec = self.spec
-        if self.format == "PNG" and spec.dtype == "uint16" and spec.bands > 1:
-            return _deep_png(pixels, dict(self.options))
         if spec.encoding == "cmyk":
             image = PIL.Image.frombytes("CMYK", spec.size, pixels.tobytes())
         else:
@@ -180,12 +178,6 @@ class PillowEncoder(WholeEncoder):
         file = io.BytesIO()
         image.save(file, self.format, **dict(self.options))
         return file.getbuffer()
-
-
-def _deep_png(pixels: Pixels, options: Mapping[str, Any]) -> bytes:
-    import imagecodecs
-
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=options.get("compress_level", 6)))
 
 
 class PillowFormat(Format):
@@ -213,7 +205,11 @@ class PillowFormat(Format):
         for name, value in options.items():
             self._check(name, value)
         carried = {name: info[name] for name in self.carried if name in info}
-        return PillowEncoder(self.name, spec, tuple({**self.usual, **carried, **options}.items()))
+        return self.checked_encoder(spec, {**self.usual, **carried, **options})
+
+    def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
+        """The encoder for a save whose image and options fit."""
+        return PillowEncoder(self.name, spec, tuple(options.items()))
 
     def _check(self, name: str, value: Any) -> None:
         allowed = self.options[name]
@@ -236,6 +232,13 @@ class JpegFormat(PillowFormat):
     carried = ("dpi", "icc_profile", "exif")
     longest = 65_500
 
+    def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
+        from imgrs.io.jpeg_write import JpegEncoder
+
+        if options.get("optimize") or options.get("progressive"):
+            return super().checked_encoder(spec, options)  # their tables, or their scans, are of the whole image
+        return JpegEncoder(spec, options)
+
     def matches(self, head: bytes) -> bool:
         return head[:3] == b"\xff\xd8\xff"
 
@@ -249,9 +252,16 @@ class PngFormat(PillowFormat):
         ("LA", "uint16"), ("RGB", "uint16"), ("RGBA", "uint16"),
     )  # fmt: skip
     options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
-        "compress_level": (0, 9), "optimize": bool, "dpi": tuple, "icc_profile": bytes,
+        "compress_level": (0, 9), "optimize": bool, "dpi": tuple, "icc_profile": bytes, "exif": bytes,
     }  # fmt: skip
-    carried = ("dpi", "icc_profile")
+    carried = ("dpi", "icc_profile", "exif")
+
+    def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
+        from imgrs.io.png_write import PngEncoder
+
+        level = 9 if options.pop("optimize", False) else options.pop("compress_level", 3)
+        options.pop("compress_level", None)
+        return PngEncoder(spec, level, tuple(options.items()))
 
     def matches(self, head: bytes) -> bool:
         return head[:8] == b"\x89PNG\r\n\x1a\n"

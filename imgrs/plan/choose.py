@@ -22,8 +22,8 @@ from imgrs.optimize import optimize
 from imgrs.plan import cost
 from imgrs.plan.memory import footprint
 from imgrs.plan.program import Program, program_of
-from imgrs.plan.stages import Forecast, Grid, Plan, Stage, areas
-from imgrs.types import Region
+from imgrs.plan.stages import ANYWHERE, Forecast, Grid, Plan, Sink, Stage, areas
+from imgrs.types import Region, Spec
 
 SIDES = (2048, 4096, 1024, 512, 256, 128, 64, 32, 16, 8)
 """Compute tiles to choose from, in pixels a side; an earlier one wins unless a later one is 3 % quicker."""
@@ -33,6 +33,10 @@ SAMPLED = 5
 """Tiles on which demand is measured, along each axis."""
 STEPS_TO_MEASURE = 1_000
 """Step evaluations that measuring one stage may take; long programs are measured on fewer tiles."""
+ROW_BYTES = 24 << 20
+"""Bytes of a row of tiles, about, where a file is written row by row."""
+ROWS = 8
+"""Rows of tiles into which a file written row by row is cut, at least."""
 CUTS = 16
 """Nodes that the rule keeps, at most."""
 WORTH = 0.03
@@ -43,19 +47,19 @@ SHARED_TILES = 64 << 20
 """Bytes of decoded source tiles that tasks share."""
 
 
-def plan(outputs: Sequence[Node], settings: Settings, unit: tuple[int, int] = (1, 1)) -> Plan:
+def plan(outputs: Sequence[Node], settings: Settings, sink: Sink = ANYWHERE) -> Plan:
     """Optimize ``outputs`` and cut them into stages that fit ``settings``; nothing is read.
 
-    Output tiles are multiples of ``unit``, a file's own tile. Raises ``MemoryBudgetError`` where no tile size fits.
+    Output tiles are as ``sink`` wants them. Raises ``MemoryBudgetError`` where no tile size fits.
     """
     after, trace = optimize(tuple(outputs), settings.optimizer)
     best: Plan | None = None
     smallest: Plan | None = None
     ideal = 0.0
-    for side in _sides(after, settings, unit):
+    for side in _sides(after, settings, sink):
         if best is not None and not _quicker(ideal, best):
             break
-        draft, measured = _draft(tuple(outputs), after, trace, settings, side)
+        draft, measured = _draft(tuple(outputs), after, trace, settings, side, sink.by_rows)
         ideal = measured.ideal / 1e9 / settings.workers
         if smallest is None or draft.forecast.peak_bytes < smallest.forecast.peak_bytes:
             smallest = draft
@@ -84,9 +88,12 @@ def _quicker(seconds: float, best: Plan) -> bool:
     return seconds < (1 - WORTH) * best.forecast.seconds
 
 
-def _sides(after: Sequence[Node], settings: Settings, unit: tuple[int, int]) -> list[tuple[int, int]]:
+def _sides(after: Sequence[Node], settings: Settings, sink: Sink) -> list[tuple[int, int]]:
+    across, down = (1, sink.unit[1]) if sink.by_rows else sink.unit
+    highest = _row_height(after[0].spec) if sink.by_rows else SIDES[1]
+
     def whole_units(width: int, height: int) -> tuple[int, int]:
-        return -(-width // unit[0]) * unit[0], -(-height // unit[1]) * unit[1]
+        return -(-width // across) * across, -(-min(height, highest) // down) * down
 
     if settings.chunks is not None:
         return [whole_units(*settings.chunks)]
@@ -97,23 +104,29 @@ def _sides(after: Sequence[Node], settings: Settings, unit: tuple[int, int]) -> 
     return list(dict.fromkeys(whole_units(side, side) for side in sides or [widest]))
 
 
+def _row_height(spec: Spec) -> int:
+    """How high a row of tiles may be: so that it is small in memory, and there are several for the workers."""
+    return max(1, min(ROW_BYTES // (spec.width * spec.pixel_bytes), -(-spec.height // ROWS)))
+
+
 def _draft(
     before: tuple[Node, ...],
     after: tuple[Node, ...],
     trace: tuple[Firing, ...],
     settings: Settings,
     side: tuple[int, int],
+    by_rows: bool,
 ) -> tuple[Plan, _Measured]:
     """A plan with output tiles of ``side``, whether or not it fits, and what it was made from."""
     externals, kept = _must_be_whole(after)
-    measured = _Measured(after, externals, kept, side)
+    measured = _Measured(after, externals, kept, side, by_rows)
     for _ in range(CUTS):
         room = settings.memory_limit // 2 - sum(node.spec.nbytes for node in kept)
         found = measured.worth_keeping(room)
         if found is None:
             break
         kept = dict(sorted([*kept.items(), found], key=lambda item: measured.place[item[0]]))
-        measured = _Measured(after, externals, kept, side)
+        measured = _Measured(after, externals, kept, side, by_rows)
     forecast = _forecast(measured, settings)
     return Plan(before, after, trace, settings, measured.stages, measured.slots, forecast), measured
 
@@ -133,7 +146,7 @@ def _must_be_whole(after: Sequence[Node]) -> tuple[list[Node], dict[Node, str]]:
 
 
 def _stages(
-    after: Sequence[Node], slots: dict[Node, int], kept: dict[Node, str], side: tuple[int, int]
+    after: Sequence[Node], slots: dict[Node, int], kept: dict[Node, str], side: tuple[int, int], by_rows: bool
 ) -> tuple[Stage, ...]:
     """What is kept, in order (statistics of one image together), then the outputs, those of one size together."""
     stages: list[Stage] = []
@@ -157,7 +170,7 @@ def _stages(
         sizes.setdefault(node.spec.size, []).append(node)
     for size, nodes in sizes.items():
         program, order = program_of(nodes, slots)
-        stages.append(Stage("output", tuple(nodes), program, order, Grid(*size, side), "asked for"))
+        stages.append(Stage("output", tuple(nodes), program, order, Grid(*size, side), "asked for", by_rows))
     return tuple(stages)
 
 
@@ -176,14 +189,19 @@ class _Measured:
     """Stages under some cuts, and the demand for every node, measured on sampled tiles of each."""
 
     def __init__(
-        self, after: Sequence[Node], externals: Sequence[Node], kept: dict[Node, str], side: tuple[int, int]
+        self,
+        after: Sequence[Node],
+        externals: Sequence[Node],
+        kept: dict[Node, str],
+        side: tuple[int, int],
+        by_rows: bool,
     ) -> None:
         self.order = walk(after)
         self.place = {node: i for i, node in enumerate(self.order)}
         self.outputs = set(after)
         self.kept = kept
         self.slots = {node: i for i, node in enumerate([*externals, *kept])}
-        self.stages = _stages(after, self.slots, kept, side)
+        self.stages = _stages(after, self.slots, kept, side, by_rows)
         self.pixels: Counter[Node] = Counter()
         """Pixels of each node that all tiles of all stages compute."""
         self.needed: Counter[Node] = Counter()
@@ -255,8 +273,9 @@ class _Measured:
 def _forecast(measured: _Measured, settings: Settings) -> Forecast:
     stages = measured.stages
     kept = sum(node.spec.nbytes for node in measured.kept)
-    tasks = sum(stage.grid.count for stage in stages)
-    busy = max(min(settings.workers, stage.grid.count) for stage in stages)
+    tasks = sum(stage.tasks for stage in stages)
+    busy = max(min(settings.workers, stage.tasks) for stage in stages)
+    row = max(stage.task_bytes if stage.by_rows else 0 for stage in stages)
     waiting = max(_waiting(stage, settings.workers) for stage in stages if stage.kind == "output")
     read = stored = 0
     for node in measured.order:
@@ -267,7 +286,7 @@ def _forecast(measured: _Measured, settings: Settings) -> Forecast:
             read += whole if node in measured.kept else round(whole * share)
     nanoseconds = sum(measured.costs.values()) + tasks * cost.TASK
     return Forecast(
-        peak_bytes=busy * measured.footprint + kept + waiting + min(SHARED_TILES, 4 * stored),
+        peak_bytes=busy * (measured.footprint + row) + kept + waiting + min(SHARED_TILES, 4 * stored),
         kept_bytes=kept,
         read_bytes=read,
         stored_bytes=stored,
@@ -279,10 +298,9 @@ def _forecast(measured: _Measured, settings: Settings) -> Forecast:
 
 def _waiting(stage: Stage, workers: int) -> int:
     """Bytes of finished tiles that wait for their place in the file; compressed to half, as a rule."""
-    if stage.grid.count == 1:
+    if stage.tasks == 1:
         return 0
-    tile = stage.grid.region(0, 0).area * sum(node.spec.pixel_bytes for node in stage.nodes)
-    return tile * min(stage.grid.count, WAITING_PER_WORKER * workers) // 2
+    return stage.task_bytes * min(stage.tasks, WAITING_PER_WORKER * workers) // 2
 
 
 def _spilled(draft: Plan) -> Plan:

@@ -43,6 +43,8 @@ def _stage(number: int, stage: Stage, plan: Plan) -> str:
     where = {"output": "handed out", "decode": "decoded once", "fold": "gathered", "keep": "kept"}[stage.kind]
     if plan.scratch and stage.kind in ("keep", "decode"):
         where += " in scratch files"
+    if stage.by_rows:
+        where += f" in {stage.tasks} row{'s' if stage.tasks > 1 else ''}"
     because = "" if stage.kind == "output" else f" ({stage.reason})"
     return f"{number}. {makes}: {tiles}, margin {_margin(stage)}, {where}{because}"
 

@@ -64,6 +64,18 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 @dataclass(frozen=True)
+class Sink:
+    """What becomes of output tiles: they are made in multiples of ``unit``, a file's own tile, and by whole rows of them
+    where ``by_rows``."""
+
+    unit: tuple[int, int] = (1, 1)
+    by_rows: bool = False
+
+
+ANYWHERE = Sink()
+
+
+@dataclass(frozen=True)
 class Stage:
     """Images of one size that are made together, tile by tile, by one program.
 
@@ -78,6 +90,26 @@ class Stage:
     """The node of each step of the program."""
     grid: Grid
     reason: str
+    by_rows: bool = False
+    """Whether a task makes a row of tiles, one after another, for a file that is written row by row."""
+
+    @property
+    def regions(self) -> list[Region]:
+        """What each task makes, in order."""
+        if self.by_rows:
+            return list(Region(0, 0, self.grid.width, self.grid.height).tiles((self.grid.width, self.grid.tile[1])))
+        return [self.grid.region(*cell) for cell in self.grid.cells]
+
+    @property
+    def tasks(self) -> int:
+        return self.grid.rows if self.by_rows else self.grid.count
+
+    @property
+    def task_bytes(self) -> int:
+        """The size of all that one task makes, in bytes."""
+        first = self.grid.region(0, 0)
+        pixels = first.height * self.grid.width if self.by_rows else first.area
+        return pixels * sum(node.spec.pixel_bytes for node in self.nodes)
 
     def demand(self, region: Region) -> list[list[Region]]:
         """What a tile needs of each step."""

@@ -73,9 +73,10 @@ class Builder:
         """Add a task for each tile of an output stage; the i-th also waits for the keys ``wait(i)``."""
         program = self._program(stage)
         keys = []
-        for i, cell in enumerate(stage.grid.cells):
-            keys.append(key(*cell))
-            self.graph[keys[-1]] = self._task(stage, program, stage.grid.region(*cell), then, wait(i))
+        columns = 1 if stage.by_rows else stage.grid.columns
+        for i, region in enumerate(stage.regions):
+            keys.append(key(*divmod(i, columns)))
+            self.graph[keys[-1]] = self._task(stage, program, region, then, wait(i))
         return keys
 
     def picked(self, whole: Key, place: int, key: Key) -> None:
@@ -95,7 +96,8 @@ class Builder:
     def _task(self, stage: Stage, program: Key, region: Region, then: Then | None, wait: Sequence[Key] = ()) -> Any:
         blocks = list(self._blocks(stage, region))
         layout = tuple((slot, covered) for slot, covered, _ in blocks)
-        return (make, program, Work(region, layout, then), *(key for _, _, key in blocks), *wait)
+        tile = stage.grid.tile if stage.by_rows else None
+        return (make, program, Work(region, layout, then, tile), *(key for _, _, key in blocks), *wait)
 
     def _blocks(self, stage: Stage, region: Region) -> Iterable[tuple[int, Region, Key]]:
         supplied = [(i, step.op.slot) for i, step in enumerate(stage.program.steps) if isinstance(step.op, Supplied)]

@@ -19,9 +19,11 @@ from imgrs.io import format_for
 from imgrs.io.atomic import replacing
 from imgrs.io.format import TileEncoder, WholeEncoder
 from imgrs.plan.choose import WAITING_PER_WORKER, plan
+from imgrs.plan.stages import ANYWHERE, Sink
 from imgrs.run.engine import compute, local_names, output_stages, run, scheduler, scratch_folder
 from imgrs.run.graph import Builder, Graph, Key
 from imgrs.run.tasks import Encode, Place
+from imgrs.types import Spec
 
 
 def save(
@@ -54,6 +56,14 @@ def save(
             _copy(temporary, target)
 
 
+def sink_of(spec: Spec, format: str | None) -> Sink:
+    """How the tiles of an image are made for a file of a format; for an array where it is None."""
+    if format is None:
+        return ANYWHERE
+    encoder = format_for(None, format).encoder(spec, {}, {})
+    return Sink(encoder.unit, encoder.by_rows) if isinstance(encoder, TileEncoder) else ANYWHERE
+
+
 def _path(target: Any) -> str | None:
     if isinstance(target, (str, os.PathLike)):
         return os.fspath(target)
@@ -64,7 +74,7 @@ def _path(target: Any) -> str | None:
 
 def _save_tiles(node: Node, encoder: TileEncoder, path: str, settings: Settings) -> None:
     """Encode each tile where it is made, and place the tiles in order; at most a window of them waits."""
-    made = plan([node], settings, encoder.unit)
+    made = plan([node], settings, Sink(encoder.unit, encoder.by_rows))
     get, shared = scheduler(settings)
     (stage,) = output_stages(made)
     place = Place(encoder, path, encoder.begin(path))

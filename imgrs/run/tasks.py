@@ -37,6 +37,8 @@ class Work:
     layout: tuple[tuple[int, Region], ...] = ()
     """For each block that is passed: its slot, and the region of that image which it covers."""
     then: Then | None = None
+    tile: tuple[int, int] | None = None
+    """The size of the tiles in which the region is made, one after another; None for all at once."""
 
 
 def make(program: Program, work: Work, *arguments: Any) -> Any:
@@ -44,10 +46,22 @@ def make(program: Program, work: Work, *arguments: Any) -> Any:
     blocks: dict[int, list[Block]] = {}
     for (slot, region), pixels in zip(work.layout, arguments, strict=False):
         blocks.setdefault(slot, []).append(Block(region, pixels))
-    results = compute_tile(program, [work.region] * len(program.outputs), blocks)
+    results = _computed(program, work, blocks)
     if work.then is not None:
         return work.then(work.region, results)
     return results[0] if len(results) == 1 else tuple(results)
+
+
+def _computed(program: Program, work: Work, blocks: dict[int, list[Block]]) -> list[Pixels]:
+    count = len(program.outputs)
+    if work.tile is None:
+        return compute_tile(program, [work.region] * count, blocks)
+    specs = [program.steps[output].spec for output in program.outputs]
+    whole = tuple(np.empty((work.region.height, work.region.width, spec.bands), spec.dtype) for spec in specs)
+    for part in work.region.tiles(work.tile):
+        for target, pixels in zip(whole, compute_tile(program, [part] * count, blocks), strict=True):
+            target[part.slices_in(work.region)] = pixels
+    return list(whole)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,106 @@
+"""Writing JPEG: strips of whole blocks are compressed apart, in the tasks that make them, and joined by restart markers.
+
+The layout follows ITU-T T.81. Coding starts anew at a restart marker, so a strip's data is that of a file of its own
+with the same tables; the result has the pixels of one encode of the whole image.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from imgrs.errors import ArgumentError
+from imgrs.io.format import TileEncoder
+from imgrs.types import Pixels, Region, Spec
+
+STRIP = 1 << 20
+"""Bytes of pixels between two restart markers, about. Fixed, so that a file's bytes do not depend on the tiles."""
+MOST_BLOCKS = 65_535
+"""Blocks between two restart markers, at most."""
+
+_SAMPLING = {0: (8, 8), 1: (16, 8), 2: (16, 16)}
+"""The pixels that a coded block spans for Pillow's values of ``subsampling``: 4:4:4, 4:2:2 and 4:2:0."""
+
+
+@dataclass(frozen=True)
+class JpegEncoder(TileEncoder):
+    """One JPEG to be written. ``options`` are Pillow's, checked; Pillow makes the header and the coded blocks."""
+
+    by_rows: ClassVar[bool] = True
+    spec: Spec
+    options: Mapping[str, Any]
+
+    @property
+    def _block(self) -> tuple[int, int]:
+        return _SAMPLING[self.options.get("subsampling", 2)] if self.spec.encoding == "srgb" else (8, 8)
+
+    @property
+    def _across(self) -> int:
+        return -(-self.spec.width // self._block[0])
+
+    @property
+    def unit(self) -> tuple[int, int]:  # type: ignore[override]  # a property serves where the base declares an attribute
+        wanted = STRIP // (self.spec.width * self.spec.pixel_bytes) // self._block[1]
+        return self.spec.width, self._block[1] * max(1, min(wanted, MOST_BLOCKS // self._across))
+
+    def begin(self, path: str) -> int:
+        blocks = self._across * (self.unit[1] // self._block[1])
+        data = bytearray(self._file(np.zeros((*self._block[::-1], self.spec.bands), np.uint8), self.options))
+        frame, scan, coded = _parts(data)
+        struct.pack_into(">HH", data, frame + 5, self.spec.height, self.spec.width)
+        head = data[:scan] + struct.pack(">HHH", 0xFFDD, 4, blocks) + data[scan:coded]
+        with open(path, "wb") as file:
+            file.write(head)
+        return len(head)
+
+    def encode(self, region: Region, pixels: Pixels) -> list[tuple[int, bytes]]:
+        coding = {name: value for name, value in self.options.items() if name in ("quality", "subsampling")}
+        encoded = []
+        for box in region.tiles(self.unit):
+            data = self._file(pixels[box.slices_in(region)], coding)
+            encoded.append((box.top // self.unit[1], data[_parts(data)[2] : -2]))
+        return encoded
+
+    def _file(self, pixels: Pixels, options: Mapping[str, Any]) -> bytes:
+        import PIL.Image
+
+        height, width, bands = pixels.shape
+        mode = {1: "L", 3: "RGB", 4: "CMYK"}[bands]
+        file = io.BytesIO()
+        PIL.Image.frombytes(mode, (width, height), np.ascontiguousarray(pixels).tobytes()).save(file, "JPEG", **options)
+        return file.getvalue()
+
+    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[tuple[int, int, int]]]:
+        placed = []
+        with open(path, "r+b") as file:
+            file.seek(offset)
+            for index, data in tiles:
+                marker = bytes((0xFF, 0xD0 + (index - 1) % 8)) if index else b""
+                written = file.write(marker + data)
+                placed.append((index, offset, written))
+                offset += written
+        return offset, placed
+
+    def finish(self, path: str, offset: int, placed: list[tuple[int, int, int]]) -> None:
+        with open(path, "r+b") as file:
+            file.seek(offset)
+            file.write(b"\xff\xd9")
+
+
+def _parts(data: bytes | bytearray) -> tuple[int, int, int]:
+    """Where a JPEG's frame header, its scan header, and its coded data begin."""
+    at, frame = 2, 0
+    while True:
+        marker, length = struct.unpack_from(">HH", data, at)
+        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
+            frame = at
+        if marker == 0xFFDA:
+            return frame, at, at + 2 + length
+        if marker >> 8 != 0xFF:
+            raise ArgumentError("save: the JPEG header could not be made")
+        at += 2 + length

@@ -1,0 +1,157 @@
+"""Writing PNG: strips are filtered and deflated apart, in the tasks that make them, and joined to one stream.
+
+The layout follows the PNG Specification (Third Edition). Each strip is a raw deflate stream that ends on a byte and
+remembers nothing (a full flush), so that strips follow each other in one stream; their checksums are combined.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from imgrs.io.format import TileEncoder
+from imgrs.types import Pixels, Region, Spec
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+STRIP = 1 << 20
+"""Bytes of filtered rows that are compressed as one. Fixed, so that a file's bytes do not depend on the tiles."""
+
+_COLOR_TYPES = {("gray", False): 0, ("gray", True): 4, ("srgb", False): 2, ("srgb", True): 6}
+_ADLER = 65_521
+
+
+@dataclass(frozen=True)
+class PngEncoder(TileEncoder):
+    """One PNG to be written. ``options`` are Pillow's, checked; Pillow makes the chunks of metadata from them."""
+
+    by_rows: ClassVar[bool] = True
+    spec: Spec
+    level: int
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def unit(self) -> tuple[int, int]:  # type: ignore[override]  # a property serves where the base declares an attribute
+        return self.spec.width, max(1, min(self.spec.height, STRIP // (1 + self._row_bytes)))
+
+    @property
+    def _bits(self) -> int:
+        return 1 if self.spec.dtype == "bool" else 8 * self.spec.itemsize
+
+    @property
+    def _row_bytes(self) -> int:
+        return -(-self.spec.width * self.spec.bands * self._bits // 8)
+
+    def begin(self, path: str) -> int:
+        spec = self.spec
+        color = _COLOR_TYPES[spec.encoding, spec.alpha]
+        head = SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", *spec.size, self._bits, color, 0, 0, 0))
+        head += b"".join(_chunk(kind, data) for kind, data in self._metadata())
+        head += _chunk(b"IDAT", b"\x78\x01")  # the head of a zlib stream
+        with open(path, "wb") as file:
+            file.write(head)
+        return len(head)
+
+    def _metadata(self) -> Iterator[tuple[bytes, bytes]]:
+        import PIL.Image
+
+        file = io.BytesIO()
+        PIL.Image.new("RGB" if self.spec.encoding == "srgb" else "L", (1, 1)).save(file, "PNG", **dict(self.options))
+        for kind, data in chunks(file.getvalue()):
+            if kind == b"IDAT":
+                return
+            if kind != b"IHDR":
+                yield kind, data
+
+    def encode(self, region: Region, pixels: Pixels) -> list[tuple[int, bytes]]:
+        return [self._strip(pixels[box.slices_in(region)], box) for box in region.tiles(self.unit)]
+
+    def _strip(self, pixels: Pixels, box: Region) -> tuple[int, bytes]:
+        if pixels.dtype == bool:
+            rows = np.packbits(pixels[..., 0], axis=1)
+        else:
+            rows = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).view(np.uint8).reshape(box.height, -1)
+        raw = filtered(rows, max(1, self.spec.bands * self._bits // 8) if self._bits > 1 else 0)
+        last = box.bottom == self.spec.height
+        return len(raw) << 32 | zlib.adler32(raw), _deflated(raw, self.level, last)
+
+    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[tuple[int, int, int]]]:
+        """Append strips; their number is the length of what was compressed, and its Adler-32 in the low half."""
+        placed = []
+        with open(path, "r+b") as file:
+            file.seek(offset)
+            for number, data in tiles:
+                written = file.write(_chunk(b"IDAT", data))
+                placed.append((number, offset, written))
+                offset += written
+        return offset, placed
+
+    def finish(self, path: str, offset: int, placed: list[tuple[int, int, int]]) -> None:
+        total = 1
+        for number, _, _ in placed:
+            total = joined_adler(total, number & 0xFFFF_FFFF, number >> 32)
+        with open(path, "r+b") as file:
+            file.seek(offset)
+            file.write(_chunk(b"IDAT", struct.pack(">I", total)) + _chunk(b"IEND", b""))
+
+
+def filtered(rows: npt.NDArray[np.uint8], pixel: int) -> bytes:
+    """Rows of bytes with PNG's filters: each by Sub or Up, whichever leaves less; none where ``pixel`` (bytes) is 0.
+
+    The first row never looks at the one above it, which another task has.
+    """
+    height, width = rows.shape
+    out = np.zeros((height, width + 1), np.uint8)
+    if not pixel:
+        out[:, 1:] = rows
+        return out.tobytes()
+    out[:, 0] = 1
+    out[:, 1 : 1 + pixel] = rows[:, :pixel]
+    np.subtract(rows[:, pixel:], rows[:, :-pixel], out=out[:, 1 + pixel :])
+    up = rows[1:] - rows[:-1]
+    better = 1 + np.flatnonzero(_left(up) < _left(out[1:, 1:]))
+    out[better, 0] = 2
+    out[better, 1:] = up[better - 1]
+    return out.tobytes()
+
+
+def _left(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """What a filter leaves in each row: the sum of its bytes as distances from 0, as the PNG specification advises."""
+    total: npt.NDArray[np.int64] = np.minimum(rows, 0 - rows).sum(axis=1, dtype=np.int64)
+    return total
+
+
+def _deflated(raw: bytes, level: int, last: bool) -> bytes:
+    if 1 <= level <= 3:
+        from isal import isal_zlib
+
+        fast = isal_zlib.compressobj(level, isal_zlib.DEFLATED, -15)
+        return bytes(fast.compress(raw) + fast.flush(isal_zlib.Z_FINISH if last else isal_zlib.Z_FULL_FLUSH))
+    slow = zlib.compressobj(level, zlib.DEFLATED, -15)
+    return slow.compress(raw) + slow.flush(zlib.Z_FINISH if last else zlib.Z_FULL_FLUSH)
+
+
+def joined_adler(first: int, second: int, length: int) -> int:
+    """The Adler-32 of two runs of bytes from those of each; ``length`` is the second's (as zlib's adler32_combine)."""
+    a = ((first & 0xFFFF) + (second & 0xFFFF) - 1) % _ADLER
+    b = ((first >> 16) + (second >> 16) + length % _ADLER * ((first & 0xFFFF) - 1)) % _ADLER
+    return b << 16 | a
+
+
+def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks of a PNG: type and content."""
+    at = len(SIGNATURE)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        yield kind, data[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
