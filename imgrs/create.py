@@ -32,14 +32,17 @@ _MODES = {
 _numbers = itertools.count()
 
 
-def open(source_: Any, /) -> Image:
+def open(source_: Any, /, *, orient: bool = False) -> Image:
     """Open a path, bytes or a binary file object. Only the header is read; the content decides the format.
+
+    ``orient=True`` sets a photograph upright, as ``exif_transpose`` does.
 
     Raises ``ImageNotFoundError``, ``UnsupportedFormatError``, ``CorruptImageError`` or ``LimitError``.
     """
     from imgrs.io import open_source
 
-    return Image(Node(source.Open(open_source(source_))))
+    img = Image(Node(source.Open(open_source(source_))))
+    return img.exif_transpose() if orient else img
 
 
 def new(mode: str, size: tuple[int, int], color: Any = 0) -> Image:

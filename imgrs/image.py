@@ -124,10 +124,28 @@ class Image(Collection):
     @property
     def info(self) -> dict[str, Any]:
         """Metadata of the file that this image comes from, under Pillow's names."""
-        node = self._node
+        from imgrs.io import metadata
+
+        node, turned = self._node, False
         while node.inputs:
+            turned = turned or isinstance(node.op, geometry.ExifTranspose)
             node = node.inputs[0]
-        return dict(node.op.reader.info) if isinstance(node.op, source.Open) else {}
+        found = node.op.reader.info if isinstance(node.op, source.Open) else {}
+        return metadata.upright(found) if turned else dict(found)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """``info`` as text, numbers, lists and dicts: EXIF by the names of its tags, a color profile by its own name."""
+        from imgrs.io import metadata
+
+        return metadata.plain(self.info)
+
+    def exif_transpose(self) -> Image:
+        """Turn the image as its EXIF orientation asks, so that it is upright; the same image where it is already."""
+        from imgrs.io import metadata
+
+        turn = metadata.TURNS.get(metadata.orientation(self.info))
+        return self if turn is None else self.apply(geometry.ExifTranspose(turn))
 
     @property
     def key(self) -> str:
@@ -420,13 +438,15 @@ class Image(Collection):
         """Write to a path or a binary file object; the format is ``format``'s or the extension's.
 
         Options are the format's, under Pillow's names (``quality``, ``compression``, ``tile``, ...), and the engine's
-        (``chunks``, ``scheduler``, ``workers``, ``memory_limit``, ``optimizer``). The file appears when it is whole; until
-        then the old one stays. Raises ``ArgumentError`` before anything is computed, and ``SaveError``.
+        (``chunks``, ``scheduler``, ``workers``, ``memory_limit``, ``optimizer``). What the source says beside its pixels
+        (``info``) goes along where the format can hold it, unless ``metadata=False``. The file appears when it is whole;
+        until then the old one stays. Raises ``ArgumentError`` before anything is computed, and ``SaveError``.
         """
         from imgrs.run.save import save
 
         engine = {name: options.pop(name) for name in config.NAMES if name in options}
-        save(self._node, target, format, self.info, options, config.settings(**engine))
+        info = self.info if options.pop("metadata", True) else {}
+        save(self._node, target, format, info, options, config.settings(**engine))
 
     # The graph
 

@@ -21,6 +21,7 @@ from PIL import ImageFilter, ImageOps
 
 import imgrs
 from imgrs.image import Image
+from imgrs.ops.geometry import ExifTranspose
 from tests.examples import op_classes
 
 Array = npt.NDArray[Any]
@@ -136,6 +137,7 @@ CASES: dict[str, tuple[Callable[[Image], Image], Callable[[Array], Any], int]] =
     ),
     "crop": (lambda i: i.crop((3, 5, 60, 50)), lambda x: x[5:50, 3:60], 0),
     "transpose": (lambda i: i.rotate_left(), lambda x: np.rot90(x), 0),
+    "exif_transpose": (lambda i: i.apply(ExifTranspose("rotate_90")), lambda x: np.rot90(x), 0),
     "pad": (lambda i: i.pad((2, 3), "edge"), lambda x: np.pad(x, ((3, 3), (2, 2), (0, 0)), mode="edge"), 0),
     "resize": (lambda i: i.resize((50, 77)), lambda x: pillow(x).resize((50, 77), 1), 0),
     "affine": (lambda i: i.rotate(25, resample="bilinear"), lambda x: rotated(x, 25), 1),

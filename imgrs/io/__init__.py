@@ -15,11 +15,26 @@ HEAD = 64
 
 def formats() -> tuple[Format, ...]:
     """Every format, in the order in which content is tried."""
+    from imgrs.io import pillow_formats as pillow
     from imgrs.io.npy import NpyFormat
-    from imgrs.io.pillow import BmpFormat, GifFormat, JpegFormat, PngFormat, WebpFormat
+    from imgrs.io.pnm import PnmFormat
     from imgrs.io.tiff import TiffFormat
 
-    return (TiffFormat(), PngFormat(), JpegFormat(), WebpFormat(), GifFormat(), BmpFormat(), NpyFormat())
+    return (
+        TiffFormat(),
+        pillow.PngFormat(),
+        pillow.JpegFormat(),
+        pillow.WebpFormat(),
+        pillow.AvifFormat(),
+        pillow.Jpeg2000Format(),
+        pillow.GifFormat(),
+        pillow.BmpFormat(),
+        PnmFormat(),
+        pillow.QoiFormat(),
+        pillow.IcoFormat(),
+        NpyFormat(),
+        pillow.TgaFormat(),
+    )
 
 
 def open_source(source: object) -> Reader:

@@ -37,7 +37,8 @@ class JpegEncoder(TileEncoder):
 
     @property
     def _block(self) -> tuple[int, int]:
-        return _SAMPLING[self.options.get("subsampling", 2)] if self.spec.encoding == "srgb" else (8, 8)
+        usual = 2 if self.spec.encoding == "srgb" else 0
+        return _SAMPLING[self.options.get("subsampling", usual)] if self.spec.bands > 1 else (8, 8)
 
     @property
     def _across(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.lib import format as npy
 
-from imgrs.errors import CorruptImageError, TruncatedImageError, UnsupportedFormatError
+from imgrs.errors import ArgumentError, CorruptImageError, TruncatedImageError, UnsupportedFormatError
 from imgrs.io.format import Encoder, Format, Options, Reader
 from imgrs.io.options import check_options
 from imgrs.io.plain import PlainEncoder
@@ -33,6 +33,8 @@ class NpyFormat(Format):
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_options(self.name, options, ())
+        if spec.encoding == "cmyk":
+            raise ArgumentError('save: NPY would give CMYK back as RGBA; convert("RGB") first')
         dtype = np.dtype(spec.dtype)
         header = io.BytesIO()
         npy.write_array_header_1_0(header, {"descr": dtype.str, "fortran_order": False, "shape": spec.shape})

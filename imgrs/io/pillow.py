@@ -1,4 +1,4 @@
-"""JPEG, PNG, WebP, BMP and GIF: formats that are decoded and encoded whole, through Pillow and imagecodecs.
+"""Files that Pillow reads and writes whole; which formats those are is said in ``imgrs.io.pillow_formats``.
 
 A Pillow object is made for each decode and never shared. Pillow's own bomb guard is replaced by the limit of
 ``imgrs.io.limits``, which names what to do.
@@ -18,6 +18,7 @@ import numpy as np
 from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError, TruncatedImageError, UnsupportedFormatError
 from imgrs.io.format import Encoder, Format, Options, Reader, WholeEncoder
 from imgrs.io.limits import check_unit
+from imgrs.io.metadata import exif_bytes
 from imgrs.io.options import check_image, check_options, check_whole
 from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
@@ -35,7 +36,7 @@ _SPECS: dict[str, tuple[int, bool, str, str]] = {
     "CMYK": (4, False, "uint8", "cmyk"),
 }
 """Modes as decoded: bands, alpha, dtype, encoding."""
-_KEPT = ("dpi", "icc_profile", "exif", "gamma", "transparency", "loop", "duration", "comment")
+_KEPT = ("dpi", "icc_profile", "exif", "xmp", "gamma", "transparency", "loop", "duration", "comment")
 
 
 class PillowReader(Reader):
@@ -51,6 +52,8 @@ class PillowReader(Reader):
             bands, alpha, dtype, encoding = _SPECS[mode]
             width, height = image.size
             self.info = {name: image.info[name] for name in _KEPT if name in image.info}
+            if text := getattr(image, "text", None) if format == "PNG" else None:
+                self.info["text"] = {str(name): str(value) for name, value in text.items()}
         self._mode = mode
         head = resource.read(0, 26)
         self._deep = format == "PNG" and len(head) == 26 and head[24] == 16 and head[25] in (2, 4, 6)
@@ -62,6 +65,8 @@ class PillowReader(Reader):
         check_unit(resource.name, "the image", self.spec.nbytes)
         if format == "JPEG":
             self.shrinks = (1, 2, 4, 8)
+        elif format == "JPEG2000":
+            self.shrinks = tuple(1 << level for level in range(1 + min(3, _halvings(resource))))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PillowReader, (self.resource, self.format)
@@ -79,7 +84,10 @@ class PillowReader(Reader):
     def read(self, region: Region, shrink: int = 1) -> Pixels:
         self._check_end()
         with self._opened() as image:
-            if shrink > 1:
+            if shrink > 1 and self.format == "JPEG2000":
+                image.reduce = shrink.bit_length() - 1  # type: ignore[method-assign,assignment]  # Pillow's own way
+                image.load()
+            elif shrink > 1:
                 image.draft(None, (image.width // shrink, image.height // shrink))  # it never goes below
             if self._deep:
                 pixels = _decoded_deep_png(self.resource)
@@ -133,6 +141,13 @@ class PillowReader(Reader):
             short = "truncated" in text or "not enough" in text or "incomplete" in text or isinstance(error, EOFError)
             kind = TruncatedImageError if short else CorruptImageError
             raise kind(f"{name}: the {self.format} data cannot be decoded: {error}") from error
+
+
+def _halvings(resource: Resource) -> int:
+    """How often a JPEG 2000 file can be halved while decoding: what its COD marker says (ITU-T T.800, A.6.1)."""
+    head = resource.read(0, 1 << 16)
+    at = head.find(b"\xff\x52", head.find(b"\xff\x4f\xff\x51"))
+    return head[at + 9] if 0 <= at < len(head) - 9 else 0
 
 
 _guard = threading.Lock()
@@ -205,6 +220,8 @@ class PillowFormat(Format):
         for name, value in options.items():
             self._check(name, value)
         carried = {name: info[name] for name in self.carried if name in info}
+        if "exif" in self.carried and (exif := exif_bytes(info)) is not None:
+            carried["exif"] = exif
         return self.checked_encoder(spec, {**self.usual, **carried, **options})
 
     def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
@@ -217,91 +234,3 @@ class PillowFormat(Format):
             check_whole(self.name, name, value, *allowed)
         elif not isinstance(value, allowed):
             raise ArgumentError(f"save: {self.name} {name} must be {allowed.__name__}, got {value!r}")
-
-
-@dataclass(frozen=True)
-class JpegFormat(PillowFormat):
-    name: ClassVar[str] = "JPEG"
-    extensions: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".jpe", ".jfif")
-    kinds = (("L", "uint8"), ("RGB", "uint8"), ("CMYK", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
-        "quality": (1, 100), "optimize": bool, "progressive": bool, "subsampling": (0, 2),
-        "dpi": tuple, "icc_profile": bytes, "exif": bytes,
-    }  # fmt: skip
-    usual: ClassVar[Mapping[str, Any]] = {"quality": 90}
-    carried = ("dpi", "icc_profile", "exif")
-    longest = 65_500
-
-    def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
-        from imgrs.io.jpeg_write import JpegEncoder
-
-        if options.get("optimize") or options.get("progressive"):
-            return super().checked_encoder(spec, options)  # their tables, or their scans, are of the whole image
-        return JpegEncoder(spec, options)
-
-    def matches(self, head: bytes) -> bool:
-        return head[:3] == b"\xff\xd8\xff"
-
-
-@dataclass(frozen=True)
-class PngFormat(PillowFormat):
-    name: ClassVar[str] = "PNG"
-    extensions: ClassVar[tuple[str, ...]] = (".png",)
-    kinds = (
-        ("1", "bool"), ("L", "uint8"), ("LA", "uint8"), ("I;16", "uint16"), ("RGB", "uint8"), ("RGBA", "uint8"),
-        ("LA", "uint16"), ("RGB", "uint16"), ("RGBA", "uint16"),
-    )  # fmt: skip
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
-        "compress_level": (0, 9), "optimize": bool, "dpi": tuple, "icc_profile": bytes, "exif": bytes,
-    }  # fmt: skip
-    carried = ("dpi", "icc_profile", "exif")
-
-    def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
-        from imgrs.io.png_write import PngEncoder
-
-        level = 9 if options.pop("optimize", False) else options.pop("compress_level", 3)
-        options.pop("compress_level", None)
-        return PngEncoder(spec, level, tuple(options.items()))
-
-    def matches(self, head: bytes) -> bool:
-        return head[:8] == b"\x89PNG\r\n\x1a\n"
-
-
-@dataclass(frozen=True)
-class WebpFormat(PillowFormat):
-    name: ClassVar[str] = "WEBP"
-    extensions: ClassVar[tuple[str, ...]] = (".webp",)
-    kinds = (("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
-        "quality": (0, 100), "lossless": bool, "method": (0, 6), "icc_profile": bytes, "exif": bytes,
-    }  # fmt: skip
-    usual: ClassVar[Mapping[str, Any]] = {"quality": 80}
-    carried = ("icc_profile", "exif")
-    longest = 16_383
-
-    def matches(self, head: bytes) -> bool:
-        return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-
-
-@dataclass(frozen=True)
-class BmpFormat(PillowFormat):
-    name: ClassVar[str] = "BMP"
-    extensions: ClassVar[tuple[str, ...]] = (".bmp", ".dib")
-    kinds = (("1", "bool"), ("L", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {"dpi": tuple}
-    carried = ("dpi",)
-
-    def matches(self, head: bytes) -> bool:
-        return head[:2] == b"BM"
-
-
-@dataclass(frozen=True)
-class GifFormat(PillowFormat):
-    name: ClassVar[str] = "GIF"
-    extensions: ClassVar[tuple[str, ...]] = (".gif",)
-    kinds = (("1", "bool"), ("L", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {"optimize": bool}
-    longest = 65_535
-
-    def matches(self, head: bytes) -> bool:
-        return head[:6] in (b"GIF87a", b"GIF89a")

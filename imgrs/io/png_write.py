@@ -60,9 +60,15 @@ class PngEncoder(TileEncoder):
 
     def _metadata(self) -> Iterator[tuple[bytes, bytes]]:
         import PIL.Image
+        from PIL.PngImagePlugin import PngInfo
 
-        file = io.BytesIO()
-        PIL.Image.new("RGB" if self.spec.encoding == "srgb" else "L", (1, 1)).save(file, "PNG", **dict(self.options))
+        options, file, texts = dict(self.options), io.BytesIO(), PngInfo()
+        for name, text in options.pop("text", {}).items():
+            texts.add_itxt(name, text)
+        if "xmp" in options:
+            texts.add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode("utf-8"))
+        mode = "RGB" if self.spec.encoding == "srgb" else "L"
+        PIL.Image.new(mode, (1, 1)).save(file, "PNG", pnginfo=texts, **options)
         for kind, data in chunks(file.getvalue()):
             if kind == b"IDAT":
                 return

@@ -17,6 +17,7 @@ from imgrs.errors import CorruptImageError, ImgrsError, TruncatedImageError, Uns
 from imgrs.io import segments
 from imgrs.io.format import Encoder, Format, Options, Reader
 from imgrs.io.limits import check_unit
+from imgrs.io.metadata import TURNS
 from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
 
@@ -266,6 +267,12 @@ def _info(page: Any, compression: str) -> dict[str, Any]:
     profile = tags.valueof("InterColorProfile")
     if isinstance(profile, bytes):
         info["icc_profile"] = profile
+    packet = tags.valueof("XMP")
+    if packet:
+        info["xmp"] = packet if isinstance(packet, bytes) else str(packet).encode()
+    lies = tags.valueof("Orientation")
+    if lies is not None and int(lies) in TURNS:
+        info["orientation"] = int(lies)
     return info
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from imgrs.errors import ArgumentError
 from imgrs.io.format import Options, TileEncoder
+from imgrs.io.metadata import orientation
 from imgrs.io.options import check_image, check_options, check_whole
 from imgrs.types import Pixels, Region, Spec
 
@@ -33,7 +34,7 @@ _KINDS = [
     *((mode, dtype) for mode in ("LA", "RGB", "RGBA", "CMYK", "multiband") for dtype in ("uint8", "uint16", "float32")),
     ("L", "uint8"), ("I;16", "uint16"), ("F", "float32"), ("1", "bool"),
 ]  # fmt: skip
-_OPTIONS = ("compression", "level", "predictor", "tile", "bigtiff", "quality", "dpi", "icc_profile")
+_OPTIONS = ("compression", "level", "predictor", "tile", "bigtiff", "quality", "dpi", "icc_profile", "xmp")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class TiffEncoder(TileEncoder):
     big: bool
     dpi: tuple[float, float] | None
     icc_profile: bytes | None
+    xmp: bytes | None
+    orientation: int
 
     @classmethod
     def of(cls, spec: Spec, info: Mapping[str, Any], options: Options) -> TiffEncoder:
@@ -76,6 +79,8 @@ class TiffEncoder(TileEncoder):
             big,
             _dpi(options.get("dpi", info.get("dpi"))),
             options.get("icc_profile", info.get("icc_profile")),
+            options.get("xmp", info.get("xmp")),
+            orientation(info),
         )
 
     def begin(self, path: str) -> int:
@@ -180,6 +185,10 @@ class TiffEncoder(TileEncoder):
             entries += [(282, "R", [self.dpi[0]]), (283, "R", [self.dpi[1]]), (296, "H", [2])]
         if self.icc_profile is not None:
             entries.append((34675, "B", [self.icc_profile]))
+        if self.xmp is not None:
+            entries.append((700, "B", [self.xmp]))
+        if self.orientation != 1:
+            entries.append((274, "H", [self.orientation]))
         return sorted(entries, key=lambda entry: entry[0])
 
 

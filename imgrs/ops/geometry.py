@@ -116,6 +116,11 @@ class Transpose(Remap):
         return move.turned(tile.pixels, *self.element)
 
 
+@op
+class ExifTranspose(Transpose):
+    """The turn that sets a photograph upright; what is known about the image then says so too."""
+
+
 def composed(first: tuple[bool, bool, bool], second: tuple[bool, bool, bool]) -> tuple[bool, bool, bool]:
     """The element that does ``first``, then ``second``."""
     swap, columns, rows = first

@@ -1,0 +1,115 @@
+"""What files say beside their pixels, under Pillow's names: ``exif``, ``xmp``, ``icc_profile`` (bytes), ``dpi``, ``text``.
+
+``orientation`` is how a TIFF says what other formats say in EXIF: a number from 1 to 8 (EXIF 2.32, tag 0x0112).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+ORIENTATION = 0x0112
+TURNS = {
+    2: "flip_left_right", 3: "rotate_180", 4: "flip_top_bottom", 5: "transpose",
+    6: "rotate_270", 7: "transverse", 8: "rotate_90",
+}  # fmt: skip
+"""The turn that sets an image of each orientation upright."""
+
+
+def orientation(info: Mapping[str, Any]) -> int:
+    """How the image lies, from 1 (upright) to 8; 1 where nothing, or nonsense, is said."""
+    found = info.get("orientation")
+    if found is None and "exif" in info:
+        found = _exif(info["exif"]).get(ORIENTATION)
+    return found if isinstance(found, int) and found in TURNS else 1
+
+
+def upright(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of the image once it was set upright."""
+    found = {name: value for name, value in info.items() if name != "orientation"}
+    if "exif" in info and orientation(info) != 1:
+        exif = _exif(info["exif"])
+        exif[ORIENTATION] = 1
+        found["exif"] = exif.tobytes()
+    return found
+
+
+def exif_bytes(info: Mapping[str, Any]) -> bytes | None:
+    """EXIF for a format that has it, with the orientation that a TIFF keeps elsewhere; None where there is none."""
+    if "exif" in info:
+        found: bytes = info["exif"]
+        return found
+    if orientation(info) == 1:
+        return None
+    exif = _exif(b"")
+    exif[ORIENTATION] = orientation(info)
+    made: bytes = exif.tobytes()
+    return made
+
+
+def plain(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata as text, numbers, and lists and dicts of them: EXIF by the names of its tags, profiles by theirs."""
+    found: dict[str, Any] = {}
+    for name, value in info.items():
+        if name == "exif":
+            found[name] = _named_tags(value)
+        elif name == "icc_profile":
+            found[name] = _profile_name(value)
+        else:
+            found[name] = _plain(value)
+    return found
+
+
+def _exif(data: bytes) -> Any:
+    import PIL.Image
+
+    exif = PIL.Image.Exif()
+    try:
+        exif.load(data)
+        exif.get(ORIENTATION)
+    except Exception:  # EXIF is written by many hands; what cannot be read says nothing
+        return PIL.Image.Exif()
+    return exif
+
+
+def _named_tags(data: bytes) -> dict[str, Any]:
+    from PIL import ExifTags
+
+    exif = _exif(data)
+    tags = dict(exif)
+    names = {number: name for name, number in ExifTags.Base.__members__.items()}
+    for group in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        tags.pop(group, None)
+        inner = exif.get_ifd(group)
+        if group == ExifTags.IFD.GPSInfo and inner:
+            gps = {number: name for name, number in ExifTags.GPS.__members__.items()}
+            tags["GPSInfo"] = {gps.get(tag, str(tag)): value for tag, value in inner.items()}
+        else:
+            tags.update(inner)
+    return {names.get(tag, str(tag)): _plain(value) for tag, value in tags.items()}
+
+
+def _profile_name(data: bytes) -> str:
+    from PIL import ImageCms
+
+    try:
+        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(data))).strip()
+    except (ImageCms.PyCMSError, OSError):
+        return f"{len(data)} bytes"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, bytes):
+        try:
+            return value.rstrip(b"\0").decode("utf-8")
+        except UnicodeDecodeError:
+            return f"{len(value)} bytes"
+    if isinstance(value, (str, int, bool)) or value is None:
+        return value
+    number = float(value)  # floats, and the ratios of EXIF
+    return int(number) if number.is_integer() else number

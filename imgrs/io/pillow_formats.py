@@ -1,0 +1,189 @@
+"""The formats that go through Pillow: how each is recognized, what it holds, and what its saves may say."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from imgrs.io.format import Encoder
+from imgrs.io.pillow import PillowFormat
+from imgrs.io.plain import PlainEncoder
+from imgrs.types import Spec
+
+
+@dataclass(frozen=True)
+class JpegFormat(PillowFormat):
+    name: ClassVar[str] = "JPEG"
+    extensions: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".jpe", ".jfif")
+    kinds = (("L", "uint8"), ("RGB", "uint8"), ("CMYK", "uint8"))
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
+        "quality": (1, 100), "optimize": bool, "progressive": bool, "subsampling": (0, 2),
+        "dpi": tuple, "icc_profile": bytes, "exif": bytes, "xmp": bytes,
+    }  # fmt: skip
+    usual: ClassVar[Mapping[str, Any]] = {"quality": 90}
+    carried = ("dpi", "icc_profile", "exif", "xmp")
+    longest = 65_500
+
+    def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
+        from imgrs.io.jpeg_write import JpegEncoder
+
+        if options.get("optimize") or options.get("progressive"):
+            return super().checked_encoder(spec, options)  # their tables, or their scans, are of the whole image
+        return JpegEncoder(spec, options)
+
+    def matches(self, head: bytes) -> bool:
+        return head[:3] == b"\xff\xd8\xff"
+
+
+@dataclass(frozen=True)
+class PngFormat(PillowFormat):
+    name: ClassVar[str] = "PNG"
+    extensions: ClassVar[tuple[str, ...]] = (".png",)
+    kinds = (
+        ("1", "bool"), ("L", "uint8"), ("LA", "uint8"), ("I;16", "uint16"), ("RGB", "uint8"), ("RGBA", "uint8"),
+        ("LA", "uint16"), ("RGB", "uint16"), ("RGBA", "uint16"),
+    )  # fmt: skip
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
+        "compress_level": (0, 9), "optimize": bool, "dpi": tuple, "icc_profile": bytes, "exif": bytes,
+        "xmp": bytes, "text": dict,
+    }  # fmt: skip
+    carried = ("dpi", "icc_profile", "exif", "xmp", "text")
+
+    def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
+        from imgrs.io.png_write import PngEncoder
+
+        level = 9 if options.pop("optimize", False) else options.pop("compress_level", 3)
+        options.pop("compress_level", None)
+        return PngEncoder(spec, level, tuple(options.items()))
+
+    def matches(self, head: bytes) -> bool:
+        return head[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class WebpFormat(PillowFormat):
+    name: ClassVar[str] = "WEBP"
+    extensions: ClassVar[tuple[str, ...]] = (".webp",)
+    kinds = (("RGB", "uint8"), ("RGBA", "uint8"))
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
+        "quality": (0, 100), "lossless": bool, "method": (0, 6), "icc_profile": bytes, "exif": bytes,
+        "xmp": bytes,
+    }  # fmt: skip
+    usual: ClassVar[Mapping[str, Any]] = {"quality": 80}
+    carried = ("icc_profile", "exif", "xmp")
+    longest = 16_383
+
+    def matches(self, head: bytes) -> bool:
+        return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+
+
+@dataclass(frozen=True)
+class BmpFormat(PillowFormat):
+    name: ClassVar[str] = "BMP"
+    extensions: ClassVar[tuple[str, ...]] = (".bmp", ".dib")
+    kinds = (("1", "bool"), ("L", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"))
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {"dpi": tuple}
+    carried = ("dpi",)
+
+    def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
+        if spec.dtype == "bool":
+            return super().checked_encoder(spec, options)
+        colors = b"".join(bytes((v, v, v, 0)) for v in range(256)) if spec.mode == "L" else b""
+        per_meter = [round(v / 0.0254) for v in options.get("dpi", (96, 96))]
+        # With alpha a version 4 header, which says where each band is.
+        masks = struct.pack("<4I4s48x", 0xFF0000, 0xFF00, 0xFF, 0xFF000000, b"BGRs") if spec.alpha else b""
+        start = 54 + len(masks) + len(colors)
+        pixels = -(-spec.width * spec.bands // 4) * 4 * spec.height
+        header = struct.pack("<2sIHHI", b"BM", start + pixels, 0, 0, start)
+        header += struct.pack("<IiiHH", 40 + len(masks), *spec.size, 1, 8 * spec.bands)
+        header += struct.pack("<IIiiII", 3 if masks else 0, pixels, *per_meter, len(colors) // 4, 0)
+        order = {1: (0,), 3: (2, 1, 0), 4: (2, 1, 0, 3)}[spec.bands]
+        return PlainEncoder(spec, header + masks + colors, "u1", order, align=4, upward=True)
+
+    def matches(self, head: bytes) -> bool:
+        return head[:2] == b"BM"
+
+
+@dataclass(frozen=True)
+class GifFormat(PillowFormat):
+    name: ClassVar[str] = "GIF"
+    extensions: ClassVar[tuple[str, ...]] = (".gif",)
+    kinds = (("L", "uint8"), ("RGB", "uint8"))
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {"optimize": bool}
+    longest = 65_535
+
+    def matches(self, head: bytes) -> bool:
+        return head[:6] in (b"GIF87a", b"GIF89a")
+
+
+@dataclass(frozen=True)
+class AvifFormat(PillowFormat):
+    name: ClassVar[str] = "AVIF"
+    extensions: ClassVar[tuple[str, ...]] = (".avif", ".avifs")
+    kinds = (("RGB", "uint8"), ("RGBA", "uint8"))
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
+        "quality": (0, 100), "speed": (0, 10), "subsampling": str, "icc_profile": bytes, "exif": bytes, "xmp": bytes,
+    }  # fmt: skip
+    usual: ClassVar[Mapping[str, Any]] = {"quality": 75}
+    carried = ("icc_profile", "exif", "xmp")
+    longest = 65_536
+
+    def matches(self, head: bytes) -> bool:
+        return head[4:8] == b"ftyp" and (b"avif" in head[8:40] or b"avis" in head[8:40])
+
+
+@dataclass(frozen=True)
+class Jpeg2000Format(PillowFormat):
+    name: ClassVar[str] = "JPEG2000"
+    extensions: ClassVar[tuple[str, ...]] = (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc")
+    kinds = (("L", "uint8"), ("LA", "uint8"), ("I;16", "uint16"), ("RGB", "uint8"), ("RGBA", "uint8"))
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
+        "quality_mode": str, "quality_layers": list, "num_resolutions": (1, 33), "irreversible": bool,
+    }  # fmt: skip
+
+    def matches(self, head: bytes) -> bool:
+        return head[:12] == b"\0\0\0\x0cjP  \r\n\x87\n" or head[:4] == b"\xff\x4f\xff\x51"
+
+
+@dataclass(frozen=True)
+class QoiFormat(PillowFormat):
+    name: ClassVar[str] = "QOI"
+    extensions: ClassVar[tuple[str, ...]] = (".qoi",)
+    kinds = (("RGB", "uint8"), ("RGBA", "uint8"))
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {}
+
+    def matches(self, head: bytes) -> bool:
+        return head[:4] == b"qoif"
+
+
+@dataclass(frozen=True)
+class IcoFormat(PillowFormat):
+    name: ClassVar[str] = "ICO"
+    extensions: ClassVar[tuple[str, ...]] = (".ico",)
+    kinds = (("RGB", "uint8"), ("RGBA", "uint8"))
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {}
+    longest = 256
+
+    def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
+        return super().checked_encoder(spec, {**options, "sizes": [spec.size]})
+
+    def matches(self, head: bytes) -> bool:
+        return head[:4] == b"\0\0\1\0"
+
+
+@dataclass(frozen=True)
+class TgaFormat(PillowFormat):
+    name: ClassVar[str] = "TGA"
+    extensions: ClassVar[tuple[str, ...]] = (".tga",)
+    kinds = (("L", "uint8"), ("LA", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"))
+    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {"compression": str}
+    longest = 65_535
+
+    def matches(self, head: bytes) -> bool:
+        """TGA has no signature: its header must make sense in every field, and it is tried last."""
+        if len(head) < 18 or head[1] > 1 or head[2] not in (1, 2, 3, 9, 10, 11):
+            return False
+        width, height, bits = struct.unpack_from("<HHB", head, 12)
+        return width > 0 and height > 0 and bits in (8, 15, 16, 24, 32) and (head[1] == 1) == (head[2] in (1, 9))
