@@ -33,7 +33,7 @@ _numbers = itertools.count()
 
 
 def open(source_: Any, /, *, orient: bool = False) -> Image:
-    """Open a path, bytes or a binary file object. Only the header is read; the content decides the format.
+    """Open a path, a URL, bytes or a binary file object. Only the header is read; the content decides the format.
 
     ``orient=True`` sets a photograph upright, as ``exif_transpose`` does.
 

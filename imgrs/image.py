@@ -435,7 +435,7 @@ class Image(Collection):
         return PIL.Image.fromarray(self.compute())
 
     def save(self, target: Any, format: str | None = None, **options: Any) -> None:
-        """Write to a path or a binary file object; the format is ``format``'s or the extension's.
+        """Write to a path, a URL or a binary file object; the format is ``format``'s or the extension's.
 
         Options are the format's, under Pillow's names (``quality``, ``compression``, ``tile``, ...), and the engine's
         (``chunks``, ``scheduler``, ``workers``, ``memory_limit``, ``optimizer``). What the source says beside its pixels

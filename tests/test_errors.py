@@ -53,7 +53,7 @@ AT_THE_CALL: dict[str, Callable[[Any], Any]] = {
     "blend": lambda img: img.blend("normal", "photo.png"),
     "blend mode": lambda img: img.blend("nicest", img),
     "cmyk": lambda img: img.convert("CMYK").brightness(3),
-    "url": lambda img: imgrs.open("https://example.org/a.png"),
+    "url": lambda img: imgrs.open("nosuch://example.org/a.png"),
     "new": lambda img: imgrs.new("RGB", (0, 5)),
     "fromarray": lambda img: imgrs.fromarray(np.zeros((3, 3), np.int64)),
     "options": lambda img: img.compute(chunks=(0, 5)),

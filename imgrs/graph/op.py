@@ -11,7 +11,7 @@ import dataclasses
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar, dataclass_transform
@@ -158,6 +158,12 @@ class Source(Op):
     """Makes an image from nothing but its parameters: a file, a color, an array. Has no inputs."""
 
     reads_regions: ClassVar[bool] = True
+    strip_bytes: ClassVar[int | None] = None
+    """The most memory that ``strips`` takes at a time; None where that is the image."""
+
+    def strips(self) -> Iterator[Pixels]:
+        """The whole image from the top down, in pieces of full width."""
+        raise NotImplementedError(f"{self.name} reads regions")
 
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
         return ()

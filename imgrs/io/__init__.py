@@ -38,12 +38,10 @@ def formats() -> tuple[Format, ...]:
 
 
 def open_source(source: object) -> Reader:
-    """Read the header of a path, bytes or a file object.
+    """Read the header of a path, a URL, bytes or a file object.
 
     Raises ``ImageNotFoundError``, ``UnsupportedFormatError``, ``CorruptImageError`` or ``LimitError``.
     """
-    if isinstance(source, str) and "://" in source:
-        raise UnsupportedFormatError(f"open: {source}: URLs cannot be opened yet; download it and open the file")
     resource = resource_of(source)
     return _recognized(resource).open(resource)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -42,6 +42,13 @@ class Reader(ABC):
 
         Raises ``SourceChangedError``, ``CorruptImageError`` or ``TruncatedImageError``, naming the file and the tile.
         """
+
+    strip_bytes: int | None = None
+    """The most memory that ``strips`` needs at a time, where it is less than the image; None where it is not."""
+
+    def strips(self, shrink: int = 1) -> Iterator[Pixels]:
+        """The whole image from the top down, in pieces of full width: how a file that is decoded in order is kept."""
+        yield self.read(self.shrunk(shrink).region, shrink)
 
     def __str__(self) -> str:
         """What listings show: the file's name without its folder."""

@@ -20,7 +20,7 @@ from imgrs.io.format import Encoder, Format, Options, Reader, WholeEncoder
 from imgrs.io.limits import check_unit
 from imgrs.io.metadata import exif_bytes
 from imgrs.io.options import check_image, check_options, check_whole
-from imgrs.io.resource import Resource
+from imgrs.io.resource import Resource, as_file
 from imgrs.types import Pixels, Region, Spec
 
 if TYPE_CHECKING:
@@ -62,11 +62,14 @@ class PillowReader(Reader):
             dtype = "uint16"
         self.spec = Spec(width, height, bands, alpha, dtype, encoding)
         self.unit = self.spec.size
-        check_unit(resource.name, "the image", self.spec.nbytes)
+        self._check_limit()
         if format == "JPEG":
             self.shrinks = (1, 2, 4, 8)
         elif format == "JPEG2000":
             self.shrinks = tuple(1 << level for level in range(1 + min(3, _halvings(resource))))
+
+    def _check_limit(self) -> None:
+        check_unit(self.resource.name, "the image", self.spec.nbytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PillowReader, (self.resource, self.format)
@@ -129,7 +132,7 @@ class PillowReader(Reader):
         name = self.resource.name
         try:
             with _unguarded():
-                image = PIL.Image.open(io.BytesIO(self.resource.read()), formats=[self.format])
+                image = PIL.Image.open(as_file(self.resource), formats=[self.format])
             with image:
                 yield image
         except ImgrsError:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from imgrs.io.format import Encoder
+from imgrs.io.format import Encoder, Reader
 from imgrs.io.pillow import PillowFormat
 from imgrs.io.plain import PlainEncoder
+from imgrs.io.resource import Resource
 from imgrs.types import Spec
 
 
@@ -50,6 +51,11 @@ class PngFormat(PillowFormat):
         "xmp": bytes, "text": dict,
     }  # fmt: skip
     carried = ("dpi", "icc_profile", "exif", "xmp", "text")
+
+    def open(self, resource: Resource) -> Reader:
+        from imgrs.io.png_read import PngReader
+
+        return PngReader(resource)
 
     def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
         from imgrs.io.png_write import PngEncoder

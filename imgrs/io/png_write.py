@@ -51,9 +51,9 @@ class PngEncoder(TileEncoder):
     def begin(self, path: str) -> int:
         spec = self.spec
         color = _COLOR_TYPES[spec.encoding, spec.alpha]
-        head = SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", *spec.size, self._bits, color, 0, 0, 0))
-        head += b"".join(_chunk(kind, data) for kind, data in self._metadata())
-        head += _chunk(b"IDAT", b"\x78\x01")  # the head of a zlib stream
+        head = SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", *spec.size, self._bits, color, 0, 0, 0))
+        head += b"".join(chunk(kind, data) for kind, data in self._metadata())
+        head += chunk(b"IDAT", b"\x78\x01")  # the head of a zlib stream
         with open(path, "wb") as file:
             file.write(head)
         return len(head)
@@ -93,7 +93,7 @@ class PngEncoder(TileEncoder):
         with open(path, "r+b") as file:
             file.seek(offset)
             for number, data in tiles:
-                written = file.write(_chunk(b"IDAT", data))
+                written = file.write(chunk(b"IDAT", data))
                 placed.append((number, offset, written))
                 offset += written
         return offset, placed
@@ -104,7 +104,7 @@ class PngEncoder(TileEncoder):
             total = joined_adler(total, number & 0xFFFF_FFFF, number >> 32)
         with open(path, "r+b") as file:
             file.seek(offset)
-            file.write(_chunk(b"IDAT", struct.pack(">I", total)) + _chunk(b"IEND", b""))
+            file.write(chunk(b"IDAT", struct.pack(">I", total)) + chunk(b"IEND", b""))
 
 
 def filtered(rows: npt.NDArray[np.uint8], pixel: int) -> bytes:
@@ -159,5 +159,6 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 12 + length
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG: its length, type, content and checksum."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))

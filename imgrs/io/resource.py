@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import threading
 from abc import ABC, abstractmethod
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from imgrs.errors import ArgumentTypeError, ImageNotFoundError, SourceChangedError, UnsupportedFormatError
 
@@ -132,6 +134,38 @@ class BytesResource(Resource):
         return self.data[offset:] if length is None else self.data[offset : offset + length]
 
 
+class _File(io.RawIOBase):
+    """A resource as a file object; what is read is fetched, and no more than a buffer beyond it."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._position = offset + {0: 0, 1: self._position, 2: self._resource.size}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._resource.read(self._position, len(buffer))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def as_file(resource: Resource) -> io.BufferedReader:
+    """A resource as a binary file object, for the parsers of others."""
+    return io.BufferedReader(_File(resource), 1 << 16)
+
+
 class _Handles:
     """The process's open descriptors, least recently used closed first; never more than ``limit`` when idle."""
 
@@ -185,10 +219,14 @@ _handles = _Handles(HANDLES)
 
 
 def resource_of(source: object) -> Resource:
-    """A path, bytes, or an object with ``read`` as a resource.
+    """A path, a URL, bytes, or an object with ``read`` as a resource.
 
     A file object is read from its start to its end, and is left where it stood.
     """
+    if isinstance(source, str) and "://" in source:
+        from imgrs.io.remote import UrlResource
+
+        return UrlResource.stat(source)
     if isinstance(source, (str, os.PathLike)):
         return FileResource.stat(source)
     if isinstance(source, (bytes, bytearray, memoryview)):

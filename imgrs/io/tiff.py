@@ -6,7 +6,6 @@ tifffile reads the header and imagecodecs decodes; every table is checked agains
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,7 +17,7 @@ from imgrs.io import segments
 from imgrs.io.format import Encoder, Format, Options, Reader
 from imgrs.io.limits import check_unit
 from imgrs.io.metadata import TURNS
-from imgrs.io.resource import Resource
+from imgrs.io.resource import Resource, as_file
 from imgrs.types import Pixels, Region, Spec
 
 COMPRESSIONS = {1: "raw", 5: "tiff_lzw", 7: "jpeg", 8: "tiff_adobe_deflate", 32773: "packbits", 32946: "tiff_deflate"}
@@ -43,33 +42,6 @@ class TiffFormat(Format):
         from imgrs.io.tiff_write import TiffEncoder
 
         return TiffEncoder.of(spec, info, options)
-
-
-class _File(io.RawIOBase):
-    """A resource as a file object, for tifffile's header parser."""
-
-    def __init__(self, resource: Resource) -> None:
-        self._resource = resource
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._position = offset + {0: 0, 1: self._position, 2: self._resource.size}[whence]
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._resource.read(self._position, len(buffer))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
 
 
 class TiffReader(Reader):
@@ -143,7 +115,7 @@ class _Page:
 
         name = resource.name
         try:
-            with tifffile.TiffFile(io.BufferedReader(_File(resource), 1 << 16), _multifile=False) as file:
+            with tifffile.TiffFile(as_file(resource), _multifile=False) as file:
                 page = file.pages[0]
                 self._read(name, resource.size, page)
         except ImgrsError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import field
 from functools import cached_property
 from typing import Any
@@ -25,6 +26,13 @@ class Open(Source):
     @property
     def reads_regions(self) -> bool:  # type: ignore[override]  # known per file, not per class
         return self.reader.reads_regions
+
+    @property
+    def strip_bytes(self) -> int | None:  # type: ignore[override]  # known per file, not per class
+        return self.reader.strip_bytes
+
+    def strips(self) -> Iterator[Pixels]:
+        return self.reader.strips(self.shrink)
 
     @cached_property
     def encoded(self) -> bytes:

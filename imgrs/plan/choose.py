@@ -54,6 +54,7 @@ def plan(outputs: Sequence[Node], settings: Settings, sink: Sink = ANYWHERE) -> 
     """
     after, trace = optimize(tuple(outputs), settings.optimizer)
     best: Plan | None = None
+    spilled: Plan | None = None
     smallest: Plan | None = None
     ideal = 0.0
     for side in _sides(after, settings, sink):
@@ -61,19 +62,24 @@ def plan(outputs: Sequence[Node], settings: Settings, sink: Sink = ANYWHERE) -> 
             break
         draft, measured = _draft(tuple(outputs), after, trace, settings, side, sink.by_rows)
         ideal = measured.ideal / 1e9 / settings.workers
-        if smallest is None or draft.forecast.peak_bytes < smallest.forecast.peak_bytes:
-            smallest = draft
         bounded = measured.largest <= LARGEST_FOOTPRINT or settings.chunks is not None
         fits = bounded and draft.forecast.peak_bytes <= settings.memory_limit
         if fits and (best is None or _quicker(draft.forecast.seconds, best)):
             best = draft
-        elif best is not None:
+            continue
+        if best is not None:
             break  # tiles only get smaller from here, and halos dearer
-    if best is not None:
-        return best
+        draft = _spilled(draft, measured)
+        if spilled is None and bounded and draft.forecast.peak_bytes <= settings.memory_limit:
+            spilled = draft
+        if spilled is not None and spilled.forecast.kept_bytes > settings.memory_limit:
+            break  # what is kept does not fit, whatever the tiles
+        if smallest is None or draft.forecast.peak_bytes < smallest.forecast.peak_bytes:
+            smallest = draft
+    found = best or spilled
+    if found is not None:
+        return found
     assert smallest is not None
-    if smallest.forecast.peak_bytes > settings.memory_limit:
-        smallest = _spilled(smallest)
     if smallest.forecast.peak_bytes <= settings.memory_limit:
         return smallest
     need = smallest.forecast.peak_bytes
@@ -219,8 +225,8 @@ class _Measured:
         for region in sampled:
             needed = areas(stage.demand(region))
             totals = [total + area for total, area in zip(totals, needed, strict=True)]
-            self.footprint = max(self.footprint, footprint(stage.program, needed))
             if stage.kind != "decode":
+                self.footprint = max(self.footprint, footprint(stage.program, needed))
                 self.largest = max(self.largest, *needed)
         grid = stage.grid
         scale = grid.width * grid.height / sum(region.area for region in sampled)
@@ -233,6 +239,16 @@ class _Measured:
         if stage.kind == "fold":
             for node in stage.nodes:
                 self.pixels[node] = self.needed[node] = node.spec.width * node.spec.height
+
+    @property
+    def decoding(self) -> int:
+        """Bytes beside the image itself that decoding a file whole takes."""
+        found = 0
+        for node in self.kept:
+            if isinstance(node.op, Source):
+                strip = node.op.strip_bytes
+                found = max(found, node.spec.nbytes if strip is None else strip)
+        return found
 
     def _cost(self, node: Node) -> float:
         return self.pixels[node] * cost.per_pixel(node.op, node.spec, *(i.spec for i in node.inputs))
@@ -270,23 +286,25 @@ class _Measured:
         return best
 
 
-def _forecast(measured: _Measured, settings: Settings) -> Forecast:
+def _forecast(measured: _Measured, settings: Settings, scratch: bool = False) -> Forecast:
     stages = measured.stages
     kept = sum(node.spec.nbytes for node in measured.kept)
     tasks = sum(stage.tasks for stage in stages)
     busy = max(min(settings.workers, stage.tasks) for stage in stages)
     row = max(stage.task_bytes if stage.by_rows else 0 for stage in stages)
     waiting = max(_waiting(stage, settings.workers) for stage in stages if stage.kind == "output")
-    read = stored = 0
+    working = busy * (measured.footprint + row)
+    read = stored = tiled = 0
     for node in measured.order:
         if isinstance(node.op, Source) and measured.needed[node]:
             whole = node.op.stored_bytes(node.spec.region)
             share = measured.needed[node] / (node.spec.width * node.spec.height)
             stored += whole
+            tiled += whole * node.op.reads_regions
             read += whole if node in measured.kept else round(whole * share)
     nanoseconds = sum(measured.costs.values()) + tasks * cost.TASK
     return Forecast(
-        peak_bytes=busy * (measured.footprint + row) + kept + waiting + min(SHARED_TILES, 4 * stored),
+        peak_bytes=max(working, measured.decoding) + waiting + min(SHARED_TILES, 4 * tiled) + (not scratch) * kept,
         kept_bytes=kept,
         read_bytes=read,
         stored_bytes=stored,
@@ -303,13 +321,11 @@ def _waiting(stage: Stage, workers: int) -> int:
     return stage.task_bytes * min(stage.tasks, WAITING_PER_WORKER * workers) // 2
 
 
-def _spilled(draft: Plan) -> Plan:
+def _spilled(draft: Plan, measured: _Measured) -> Plan:
     """The same plan with kept pixels in files, where all workers are on this host."""
-    if draft.settings.scheduler not in (None, "threads", "sync", "processes"):
+    if not measured.kept or draft.settings.scheduler not in (None, "threads", "sync", "processes"):
         return draft
-    kept = draft.forecast.kept_bytes
-    forecast = replace(draft.forecast, peak_bytes=draft.forecast.peak_bytes - kept)
-    return replace(draft, forecast=forecast, scratch=kept > 0)
+    return replace(draft, forecast=_forecast(measured, draft.settings, scratch=True), scratch=True)
 
 
 def _mib(size: int) -> str:

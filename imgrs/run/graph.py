@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from imgrs.graph.node import Node
-from imgrs.graph.op import Fold
+from imgrs.graph.op import Fold, Source
 from imgrs.ops.source import FromArray, FromDask
 from imgrs.plan.program import Program, Supplied
 from imgrs.plan.stages import Grid, Plan, Stage
-from imgrs.run.tasks import Finish, Gather, Pick, Then, ToScratch, Work, make
+from imgrs.run.tasks import DecodeToScratch, Finish, Gather, Pick, Then, ToScratch, Work, make
 from imgrs.types import Region
 
 Key: TypeAlias = Any  # Dask's keys are strings, numbers, or tuples of them
@@ -110,13 +110,16 @@ class Builder:
                 yield slot, covered, key
 
     def _keep(self, stage: Stage) -> None:
-        name, program = self.stage_name(stage), self._program(stage)
-        then = ToScratch(self._scratch) if self._scratch else None
-        for cell in stage.grid.cells:
-            self.graph[(name, *cell)] = self._task(stage, program, stage.grid.region(*cell), then)
-        self._providers[self._plan.slots[stage.nodes[0]]] = Provider(
-            stage.grid, lambda row, column: (name, row, column)
-        )
+        name = self.stage_name(stage)
+        (node,) = stage.nodes
+        if self._scratch and isinstance(node.op, Source):
+            self.graph[(name, 0, 0)] = (DecodeToScratch(node.op, node.spec, self._scratch),)
+        else:
+            program = self._program(stage)
+            then = ToScratch(self._scratch) if self._scratch else None
+            for cell in stage.grid.cells:
+                self.graph[(name, *cell)] = self._task(stage, program, stage.grid.region(*cell), then)
+        self._providers[self._plan.slots[node]] = Provider(stage.grid, lambda row, column: (name, row, column))
 
     def _fold(self, stage: Stage) -> None:
         name, program = self.stage_name(stage), self._program(stage)

@@ -34,14 +34,15 @@ def save(
     options: Mapping[str, Any],
     settings: Settings,
 ) -> None:
-    """Compute ``node`` and write it to ``target``, a path or a binary file object.
+    """Compute ``node`` and write it to ``target``, a path, a URL or a binary file object.
 
     Raises ``ArgumentError`` for what the format cannot hold, before anything is computed, and ``SaveError``.
     """
     path = _path(target)
+    remote = path is not None and "://" in path
     encoder = format_for(path, format).encoder(node.spec, info, options)
     with ExitStack() as stack:
-        if path is None:
+        if path is None or remote:
             folder = tempfile.mkdtemp(prefix="imgrs-save-")
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             temporary = os.path.join(folder, "image")
@@ -54,6 +55,8 @@ def save(
             Path(temporary).write_bytes(encoder.encode(compute([node], settings)[0]))
         if path is None:
             _copy(temporary, target)
+        elif remote:
+            _put(temporary, path)
 
 
 def sink_of(spec: Spec, format: str | None) -> Sink:
@@ -69,7 +72,7 @@ def _path(target: Any) -> str | None:
         return os.fspath(target)
     if callable(getattr(target, "write", None)):
         return None
-    raise ArgumentTypeError(f"save: target must be a path or a binary file object, got {type(target).__name__}")
+    raise ArgumentTypeError(f"save: target must be a path, a URL or a binary file object, got {type(target).__name__}")
 
 
 def _save_tiles(node: Node, encoder: TileEncoder, path: str, settings: Settings) -> None:
@@ -109,6 +112,15 @@ def _copy(path: str, target: Any) -> None:
                 target.write(part)
     except OSError as error:
         raise SaveError(f"the file object could not be written: {error}") from error
+
+
+def _put(path: str, url: str) -> None:
+    from imgrs.io.remote import put
+
+    try:
+        put(path, url)
+    except Exception as error:  # every file system of fsspec has its own
+        raise SaveError(f"{url} could not be written: {error}") from error
 
 
 def to_array(node: Node, settings: Settings) -> np.ndarray[Any, Any]:

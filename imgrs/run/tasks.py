@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from imgrs.graph.op import Fold
+from imgrs.graph.op import Fold, Source
 from imgrs.io.format import TileEncoder
 from imgrs.plan.program import Program
 from imgrs.run.tile import Block, compute_tile
@@ -105,6 +105,25 @@ class ToScratch:
         descriptor, path = tempfile.mkstemp(".npy", dir=self.folder)
         with os.fdopen(descriptor, "wb") as file:
             np.save(file, results[0])
+        return Scratch(path)
+
+
+@dataclass(frozen=True)
+class DecodeToScratch:
+    """Decode a file from the top down into one scratch file in ``folder``."""
+
+    source: Source
+    spec: Spec
+    folder: str
+
+    def __call__(self) -> Scratch:
+        descriptor, path = tempfile.mkstemp(".npy", dir=self.folder)
+        shape = (self.spec.height, self.spec.width, self.spec.bands)
+        header = {"descr": np.dtype(self.spec.dtype).str, "fortran_order": False, "shape": shape}
+        with os.fdopen(descriptor, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for strip in self.source.strips():
+                file.write(np.ascontiguousarray(strip).data)
         return Scratch(path)
 
 

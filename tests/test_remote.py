@@ -1,0 +1,126 @@
+"""Files behind URLs: only what is needed is fetched, and what changed is refused."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import pickle
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+import tifffile
+
+import imgrs
+from imgrs.errors import ImageNotFoundError, SourceChangedError, UnsupportedFormatError
+from imgrs.io import remote
+from tests.test_files import pixels
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    system = fsspec.filesystem("memory")
+    yield system
+    system.store.clear()
+    remote._blocks.__init__(32 << 20)  # type: ignore[misc]  # emptied
+    remote._checked.cache_clear()
+
+
+def tiff(side: int = 2_000) -> tuple[bytes, Any]:
+    data = np.random.default_rng(1).integers(0, 256, (side, side, 3), np.uint8)
+    file = io.BytesIO()
+    tifffile.imwrite(file, data, tile=(256, 256), compression="deflate", photometric="rgb")
+    return file.getvalue(), data
+
+
+def test_a_region_fetches_what_it_needs(memory: Any, monkeypatch: Any) -> None:
+    content, data = tiff()
+    memory.pipe_file("/a.tif", content)
+    fetched = []
+    real = remote.UrlResource._fetched
+
+    def counted(self: Any, start: int, end: int) -> bytes:
+        fetched.append(end - start)
+        return real(self, start, end)
+
+    monkeypatch.setattr(remote.UrlResource, "_fetched", counted)
+    img = imgrs.open("memory://a.tif")
+    assert sum(fetched) < len(content) / 4
+    np.testing.assert_array_equal(img.crop((300, 300, 500, 500)).compute(), data[300:500, 300:500])
+    assert sum(fetched) < len(content) / 2
+    np.testing.assert_array_equal(img.compute(), data)
+
+
+def test_members_of_archives(tmp_path: Path) -> None:
+    content, data = tiff(300)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("folder/a.tif", content)
+    img = imgrs.open(f"zip://folder/a.tif::file://{tmp_path}/b.zip")
+    np.testing.assert_array_equal(img.compute(scheduler="processes", chunks=(150, 150)), data)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(img)).compute(), data)
+
+
+def test_what_changed_is_refused(memory: Any) -> None:
+    content, _ = tiff(300)
+    memory.pipe_file("/a.tif", content)
+    img = imgrs.open("memory://a.tif")
+    memory.pipe_file("/a.tif", content[:-500])
+    remote._checked.cache_clear()
+    remote._blocks.__init__(32 << 20)  # type: ignore[misc]  # emptied
+    with pytest.raises(SourceChangedError, match=r"memory://a\.tif"):
+        img.compute()
+
+
+def test_what_is_not_there_and_what_is_not_known(memory: Any) -> None:
+    with pytest.raises(ImageNotFoundError):
+        imgrs.open("memory://nothing.tif")
+    with pytest.raises(UnsupportedFormatError, match="nosuch"):
+        imgrs.open("nosuch://a.tif")
+
+
+def test_saves_go_to_urls(memory: Any) -> None:
+    data = pixels("uint8", 3)
+    imgrs.fromarray(data).save("memory://out/a.png")
+    np.testing.assert_array_equal(imgrs.open("memory://out/a.png").compute(), data)
+
+
+class _Ranges(http.server.SimpleHTTPRequestHandler):
+    """A web server that serves ranges, as real ones do."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        content = Path(self.translate_path(self.path)).read_bytes()
+        wanted = self.headers.get("Range")
+        start, end = 0, len(content)
+        if wanted:
+            first, last = wanted.removeprefix("bytes=").split("-")
+            start, end = int(first), min(int(last) + 1, len(content))
+        self.send_response(206 if wanted else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("ETag", '"one"')
+        if wanted:
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
+        self.send_header("Content-Length", str(end - start))
+        self.end_headers()
+        self.wfile.write(content[start:end])
+
+
+def test_a_web_server(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    content, data = tiff(600)
+    (tmp_path / "a.tif").write_bytes(content)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Ranges, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        img = imgrs.open(f"http://127.0.0.1:{server.server_port}/a.tif")
+        np.testing.assert_array_equal(img.crop((10, 20, 300, 400)).compute(), data[20:400, 10:300])
+    finally:
+        server.shutdown()
