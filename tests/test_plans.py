@@ -141,7 +141,7 @@ def test_what_does_not_fit_in_memory_is_kept_in_files_and_removed(tmp_path: Path
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     img = imgrs.open(tmp_path / "noise.png").brightness(9)
-    tight = {**MACHINE, "memory_limit": "90MiB", "workers": 1}
+    tight = {**MACHINE, "memory_limit": "40MiB", "workers": 1}
     assert "decoded once in scratch files" in img.explain(**tight)
     np.testing.assert_array_equal(img.compute(**tight), img.compute(**MACHINE))
     assert [path.name for path in tmp_path.iterdir()] == ["noise.png"]
