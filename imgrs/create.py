@@ -32,16 +32,18 @@ _MODES = {
 _numbers = itertools.count()
 
 
-def open(source_: Any, /, *, orient: bool = False) -> Image:
+def open(source_: Any, /, *, page: int = 0, orient: bool = False) -> Image:
     """Open a path, a URL, bytes or a binary file object. Only the header is read; the content decides the format.
 
-    ``orient=True`` sets a photograph upright, as ``exif_transpose`` does.
+    ``page`` picks one of several images in the file, from 0; ``orient=True`` sets a photograph upright, as
+    ``exif_transpose`` does.
 
     Raises ``ImageNotFoundError``, ``UnsupportedFormatError``, ``CorruptImageError`` or ``LimitError``.
     """
     from imgrs.io import open_source
 
-    img = Image(Node(source.Open(open_source(source_))))
+    reader = open_source(source_)
+    img = Image(Node(source.Open(reader if page == 0 else reader.at(_page("open", page)))))
     return img.exif_transpose() if orient else img
 
 
@@ -115,6 +117,12 @@ def images_equal(first: Image, second: Image) -> bool:
     """Whether two images have the same size, mode, depth and pixels; computes both unless their graphs are equal."""
     one, other = first._node.spec, second._node.spec
     return one == other and (first == second or bool(np.array_equal(first.compute(), second.compute())))
+
+
+def _page(name: str, page: Any) -> int:
+    if isinstance(page, bool) or not isinstance(page, (int, np.integer)):
+        raise ArgumentTypeError(f"{name}: page must be a whole number, got {page!r}")
+    return int(page)
 
 
 def _spec(name: str, mode: str, size: tuple[int, int]) -> Spec:

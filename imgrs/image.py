@@ -122,6 +122,21 @@ class Image(Collection):
         return op.reader.format if isinstance(op, source.Open) else None
 
     @property
+    def n_frames(self) -> int:
+        """How many images the file that was opened holds; 1 after an op."""
+        op = self._node.op
+        return op.reader.frames if isinstance(op, source.Open) else 1
+
+    def page(self, number: int) -> Image:
+        """Another image of the file that was opened, from 0. Raises ``ArgumentError`` for one that it does not have."""
+        op = self._node.op
+        if not isinstance(op, source.Open):
+            raise ArgumentError("page: only an image as it was opened has pages; call page() before other operations")
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+            raise ArgumentTypeError(f"page: number must be a whole number, got {number!r}")
+        return Image(Node(source.Open(op.reader.at(int(number)))))
+
+    @property
     def info(self) -> dict[str, Any]:
         """Metadata of the file that this image comes from, under Pillow's names."""
         from imgrs.io import metadata

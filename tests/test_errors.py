@@ -201,9 +201,3 @@ def test_a_plan_that_does_not_fit_is_refused_before_reading() -> None:
     img = Image(Node(Unreadable(40_000))).resize((20_000, 20_000)).blur(300)
     with pytest.raises(imgrs.MemoryBudgetError, match="memory_limit"):
         img.compute(memory_limit="1MiB")
-
-
-def test_a_pyramid_is_refused_until_it_can_be_written(tmp_path: Path) -> None:
-    with pytest.raises(imgrs.ArgumentError, match="'pyramid' is not available yet"):
-        imgrs.new("L", (9, 9)).save(tmp_path / "out.tif", pyramid=True)
-    assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
+from imgrs.errors import ArgumentError
 from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
 
@@ -35,6 +36,8 @@ class Reader(ABC):
     """Width and height of what is decoded at a time: a tile, a strip, or the whole image."""
     shrinks: Sequence[int] = (1,)
     """The reductions that the decoder offers, 1 included."""
+    page: int = 0
+    """Which of the file's images this is."""
 
     @abstractmethod
     def read(self, region: Region, shrink: int = 1) -> Pixels:
@@ -53,6 +56,17 @@ class Reader(ABC):
     def __str__(self) -> str:
         """What listings show: the file's name without its folder."""
         return os.path.basename(self.resource.name)
+
+    @property
+    def frames(self) -> int:
+        """How many images the file holds: pages, or frames of an animation."""
+        return 1
+
+    def at(self, page: int) -> Reader:
+        """The reader of another image of the file. Raises ``ArgumentError`` for one that it does not have."""
+        if page:
+            raise ArgumentError(f"open: page must be 0 for {self.resource.name}, got {page}")
+        return self
 
     def shrunk(self, shrink: int) -> Spec:
         """The spec of the image as decoded at a reduction."""
@@ -85,6 +99,8 @@ class TileEncoder(Encoder, ABC):
 
     unit: tuple[int, int]
     """Width and height of an encoded tile; regions given to ``encode`` start and end on multiples of it."""
+    levels: int = 1
+    """Copies of the image in the file, each half as large as the one before; made in the same pass."""
     by_rows: ClassVar[bool] = False
     """Whether a tile is as wide as the image; ``place`` then gets tiles from the top down."""
 
@@ -93,8 +109,11 @@ class TileEncoder(Encoder, ABC):
         """Write the head of the file; returns the offset at which tile data starts."""
 
     @abstractmethod
-    def encode(self, region: Region, pixels: Pixels) -> list[tuple[int, bytes]]:
-        """Compress the tiles of ``region``, in order: a number that ``place`` needs (the tile's index, say), and bytes."""
+    def encode(self, region: Region, pixels: Pixels, level: int = 0) -> list[tuple[int, bytes]]:
+        """Compress the tiles of ``region`` of a copy, in order.
+
+        Returns for each a number that ``place`` needs (the tile's index, say), and its bytes.
+        """
 
     @abstractmethod
     def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[tuple[int, int, int]]]:

@@ -59,7 +59,7 @@ class JpegEncoder(TileEncoder):
             file.write(head)
         return len(head)
 
-    def encode(self, region: Region, pixels: Pixels) -> list[tuple[int, bytes]]:
+    def encode(self, region: Region, pixels: Pixels, level: int = 0) -> list[tuple[int, bytes]]:
         coding = {name: value for name, value in self.options.items() if name in ("quality", "subsampling")}
         encoded = []
         for box in region.tiles(self.unit):

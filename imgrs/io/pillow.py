@@ -44,9 +44,10 @@ class PillowReader(Reader):
 
     reads_regions = False
 
-    def __init__(self, resource: Resource, format: str) -> None:
+    def __init__(self, resource: Resource, format: str, page: int = 0) -> None:
         self.resource = resource
         self.format = format
+        self.page = page
         with self._opened() as image:
             mode = self._mode_of(image)
             bands, alpha, dtype, encoding = _SPECS[mode]
@@ -72,7 +73,19 @@ class PillowReader(Reader):
         check_unit(self.resource.name, "the image", self.spec.nbytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PillowReader, (self.resource, self.format)
+        return PillowReader, (self.resource, self.format, self.page)
+
+    @property
+    def frames(self) -> int:
+        with self._opened() as image:
+            return getattr(image, "n_frames", 1)
+
+    def at(self, page: int) -> Reader:
+        if page == self.page:
+            return self
+        if not 0 <= page < self.frames:
+            raise ArgumentError(f"open: page must be from 0 to {self.frames - 1} for {self.resource.name}, got {page}")
+        return PillowReader(self.resource, self.format, page)
 
     def shrunk(self, shrink: int) -> Spec:
         if shrink not in self.shrinks:
@@ -134,6 +147,8 @@ class PillowReader(Reader):
             with _unguarded():
                 image = PIL.Image.open(as_file(self.resource), formats=[self.format])
             with image:
+                if self.page:
+                    image.seek(self.page)
                 yield image
         except ImgrsError:
             raise

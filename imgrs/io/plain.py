@@ -43,7 +43,7 @@ class PlainEncoder(TileEncoder):
             file.truncate(len(self.header) + self.spec.height * self._row)
         return len(self.header)
 
-    def encode(self, region: Region, pixels: Pixels) -> list[tuple[int, bytes]]:
+    def encode(self, region: Region, pixels: Pixels, level: int = 0) -> list[tuple[int, bytes]]:
         stored = pixels if self.order == tuple(range(self.spec.bands)) else pixels[..., list(self.order)]
         rows = range(region.top, region.bottom)
         places = [self.spec.height - 1 - y for y in rows] if self.upward else rows

@@ -75,7 +75,7 @@ class PngEncoder(TileEncoder):
             if kind != b"IHDR":
                 yield kind, data
 
-    def encode(self, region: Region, pixels: Pixels) -> list[tuple[int, bytes]]:
+    def encode(self, region: Region, pixels: Pixels, level: int = 0) -> list[tuple[int, bytes]]:
         return [self._strip(pixels[box.slices_in(region)], box) for box in region.tiles(self.unit)]
 
     def _strip(self, pixels: Pixels, box: Region) -> tuple[int, bytes]:

@@ -6,13 +6,14 @@ tifffile reads the header and imagecodecs decodes; every table is checked agains
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from imgrs.errors import CorruptImageError, ImgrsError, TruncatedImageError, UnsupportedFormatError
+from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError, TruncatedImageError, UnsupportedFormatError
 from imgrs.io import segments
 from imgrs.io.format import Encoder, Format, Options, Reader
 from imgrs.io.limits import check_unit
@@ -23,6 +24,10 @@ from imgrs.types import Pixels, Region, Spec
 COMPRESSIONS = {1: "raw", 5: "tiff_lzw", 7: "jpeg", 8: "tiff_adobe_deflate", 32773: "packbits", 32946: "tiff_deflate"}
 COMPRESSIONS |= {50000: "zstd", 34926: "zstd"}
 """Pillow's names of the compressions that are read."""
+REDUCED = 1
+"""The bit of NewSubfileType that says: a smaller copy of another page."""
+MOST_LEVELS = 32
+"""Reduced copies of a page that are looked for."""
 MOST_TABLES = 1 << 26
 """Tiles or strips that a header may claim."""
 
@@ -45,45 +50,60 @@ class TiffFormat(Format):
 
 
 class TiffReader(Reader):
-    """The first image of a TIFF file. Pickles as its resource, and reads the header again where it lands."""
+    """One page of a TIFF file, with its reduced copies. Pickles as its resource, and reads the header again where it lands."""
 
     format = "TIFF"
     reads_regions = True
 
-    def __init__(self, resource: Resource) -> None:
-        self.resource = resource
-        page = _page(resource)
-        self._page = page
-        self.spec, self.info = page.spec, page.info
-        self.unit = page.unit
+    def __init__(self, resource: Resource, page: int = 0) -> None:
+        self.resource, self.page = resource, page
+        self._levels = _levels(resource, page)
+        full = self._levels[1]
+        self.spec, self.info, self.unit = full.spec, full.info, full.unit
+        self.shrinks = tuple(self._levels)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TiffReader, (self.resource,)
+        return TiffReader, (self.resource, self.page)
+
+    @property
+    def frames(self) -> int:
+        with _parsed(self.resource) as file:
+            return len(file.pages)
+
+    def at(self, page: int) -> TiffReader:
+        return TiffReader(self.resource, page)
+
+    def shrunk(self, shrink: int) -> Spec:
+        return self._level(shrink).spec
+
+    def _level(self, shrink: int) -> _Page:
+        if shrink not in self._levels:
+            raise ValueError(f"{self.resource.name} has no copy at 1/{shrink}")
+        return self._levels[shrink]
 
     def read(self, region: Region, shrink: int = 1) -> Pixels:
-        if shrink != 1:
-            raise ValueError(f"TIFF cannot be read at 1/{shrink}")
-        page = self._page
-        out = np.empty((region.height, region.width, self.spec.bands), page.stored)
+        page = self._level(shrink)
+        out = np.empty((region.height, region.width, page.spec.bands), page.stored)
         for index, box, plane in page.meeting(region):
-            pixels = self._segment(index)
+            pixels = self._segment(page, index)
             shared = box & region
             target = out[shared.slices_in(region)]
             source = pixels[shared.slices_in(box)]
             if plane is None:
-                target[...] = source[..., : self.spec.bands]
+                target[...] = source[..., : page.spec.bands]
             else:
                 target[..., plane] = source[..., 0]
         return page.finish(out)
 
     def stored_bytes(self, region: Region, shrink: int = 1) -> int:
-        if region == self.spec.region:
-            return int(self._page.lengths.sum())
-        return sum(int(self._page.lengths[index]) for index, _, _ in self._page.meeting(region))
+        page = self._level(shrink)
+        if region == page.spec.region:
+            return int(page.lengths.sum())
+        return sum(int(page.lengths[index]) for index, _, _ in page.meeting(region))
 
-    def _segment(self, index: int) -> Pixels:
-        resource, page = self.resource, self._page
-        return segments.shared((resource.identity, index), lambda: self._decoded(resource, page, index))
+    def _segment(self, page: _Page, index: int) -> Pixels:
+        key = (self.resource.identity, page.place, index)
+        return segments.shared(key, lambda: self._decoded(self.resource, page, index))
 
     def _decoded(self, resource: Resource, page: _Page, index: int) -> Pixels:
         box, _ = page.box(index)
@@ -110,18 +130,10 @@ class TiffReader(Reader):
 class _Page:
     """What a TIFF's tables say, checked."""
 
-    def __init__(self, resource: Resource) -> None:
-        import tifffile
-
-        name = resource.name
-        try:
-            with tifffile.TiffFile(as_file(resource), _multifile=False) as file:
-                page = file.pages[0]
-                self._read(name, resource.size, page)
-        except ImgrsError:
-            raise
-        except Exception as error:  # a damaged header fails in many ways, all with the same meaning
-            raise CorruptImageError(f"{name}: the TIFF header cannot be read: {error}") from error
+    def __init__(self, resource: Resource, page: Any, place: tuple[int, ...]) -> None:
+        self.place = place
+        """Which of the file's directories this is: the page, and the copy within it."""
+        self._read(resource.name, resource.size, page)
 
     def _read(self, name: str, file_size: int, page: Any) -> None:
         width, height, samples = int(page.imagewidth), int(page.imagelength), int(page.samplesperpixel)
@@ -223,9 +235,57 @@ class _Page:
         return pixels
 
 
+@contextmanager
+def _parsed(resource: Resource) -> Iterator[Any]:
+    """A TIFF as tifffile parses it; whatever it raises on the way means that the header is damaged."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(as_file(resource), _multifile=False) as file:
+            yield file
+    except ImgrsError:
+        raise
+    except Exception as error:  # a damaged header fails in many ways, all with the same meaning
+        raise CorruptImageError(f"{resource.name}: the TIFF header cannot be read: {error}") from error
+
+
 @functools.lru_cache(maxsize=64)
-def _page(resource: Resource) -> _Page:
-    return _Page(resource)
+def _levels(resource: Resource, number: int) -> dict[int, _Page]:
+    """A page and its reduced copies, by how much they are reduced: those in its own directory, else those that follow."""
+    with _parsed(resource) as file:
+        pages = file.pages
+        if not 0 <= number < len(pages):
+            raise ArgumentError(f"open: page must be from 0 to {len(pages) - 1} for {resource.name}, got {number}")
+        page = pages[number]
+        full = _Page(resource, page, (number,))
+        copies: list[tuple[tuple[int, ...], Any]] = [((number, i), copy) for i, copy in enumerate(page.pages or ())]
+        if not copies and not int(page.subfiletype) & REDUCED:
+            following = range(number + 1, min(len(pages), number + MOST_LEVELS))
+            copies = [((i,), pages[i]) for i in following]
+        levels = {1: full}
+        for place, copy in copies:
+            if not int(copy.subfiletype) & REDUCED:
+                break
+            level = _Page(resource, copy, place)
+            shrink = _reduction(full.spec, level.spec)
+            if shrink is not None:
+                levels[shrink] = level
+        return levels
+
+
+def _reduction(full: Spec, level: Spec) -> int | None:
+    """How often the sides of a reduced copy go into those of the page; None where it is something else."""
+    shrink = round(full.width / level.width)
+    fits = all(
+        small in (-(-large // shrink), large // shrink) for small, large in zip(level.size, full.size, strict=True)
+    )
+    same = (level.bands, level.dtype, level.encoding, level.alpha) == (
+        full.bands,
+        full.dtype,
+        full.encoding,
+        full.alpha,
+    )
+    return shrink if shrink > 1 and fits and same else None
 
 
 def _info(page: Any, compression: str) -> dict[str, Any]:

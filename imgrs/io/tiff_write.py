@@ -21,6 +21,8 @@ from imgrs.types import Pixels, Region, Spec
 
 TILE = 512
 """Side of a tile unless the ``tile`` option says otherwise."""
+LEVEL = 40
+"""Bits of a tile's number below those that say on which copy it is."""
 BIG_ABOVE = 3_900_000_000
 """Bytes of pixels from which offsets may not fit 32 bits."""
 
@@ -34,7 +36,7 @@ _KINDS = [
     *((mode, dtype) for mode in ("LA", "RGB", "RGBA", "CMYK", "multiband") for dtype in ("uint8", "uint16", "float32")),
     ("L", "uint8"), ("I;16", "uint16"), ("F", "float32"), ("1", "bool"),
 ]  # fmt: skip
-_OPTIONS = ("compression", "level", "predictor", "tile", "bigtiff", "quality", "dpi", "icc_profile", "xmp")
+_OPTIONS = ("compression", "level", "predictor", "tile", "bigtiff", "quality", "dpi", "icc_profile", "xmp", "pyramid")
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,12 @@ class TiffEncoder(TileEncoder):
     icc_profile: bytes | None
     xmp: bytes | None
     orientation: int
+    levels: int = 1
 
     @classmethod
     def of(cls, spec: Spec, info: Mapping[str, Any], options: Options) -> TiffEncoder:
         """Check the options of a save. Raises ``ArgumentError`` naming the one that is wrong."""
         check_image("TIFF", spec, _KINDS)
-        if "pyramid" in options:
-            raise ArgumentError("save: TIFF option 'pyramid' is not available yet; leave it out")
         check_options("TIFF", options, _OPTIONS)
         compression = _compression(options.get("compression"))
         if compression == "jpeg" and (spec.mode, spec.dtype) not in (("L", "uint8"), ("RGB", "uint8")):
@@ -67,12 +68,14 @@ class TiffEncoder(TileEncoder):
         level = check_whole("TIFF", name, options.get(name, usual), low, high)
         predictor = options.get("predictor", compression in ("deflate", "zstd", "lzw") and spec.dtype != "bool")
         big = options.get("bigtiff", spec.nbytes > BIG_ABOVE)
-        for key, value in (("predictor", predictor), ("bigtiff", big)):
+        pyramid = options.get("pyramid", False)
+        for key, value in (("predictor", predictor), ("bigtiff", big), ("pyramid", pyramid)):
             if not isinstance(value, bool):
                 raise ArgumentError(f"save: TIFF {key} must be True or False, got {value!r}")
+        unit = _tile(options.get("tile"), spec)
         return cls(
             spec,
-            _tile(options.get("tile"), spec),
+            unit,
             compression,
             level,
             predictor and compression in ("deflate", "zstd", "lzw"),
@@ -81,6 +84,7 @@ class TiffEncoder(TileEncoder):
             options.get("icc_profile", info.get("icc_profile")),
             options.get("xmp", info.get("xmp")),
             orientation(info),
+            _levels(spec, unit) if pyramid else 1,
         )
 
     def begin(self, path: str) -> int:
@@ -89,9 +93,9 @@ class TiffEncoder(TileEncoder):
             file.write(head)
         return len(head)
 
-    def encode(self, region: Region, pixels: Pixels) -> list[tuple[int, bytes]]:
+    def encode(self, region: Region, pixels: Pixels, level: int = 0) -> list[tuple[int, bytes]]:
         width, height = self.unit
-        columns = -(-self.spec.width // width)
+        columns = -(-self._size(level)[0] // width)
         encoded = []
         for box in region.tiles(self.unit):
             rows, cols = box.slices_in(region)
@@ -100,8 +104,12 @@ class TiffEncoder(TileEncoder):
             if any(missing):
                 tile = np.pad(tile, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
             index = box.top // height * columns + box.left // width
-            encoded.append((index, self._compressed(np.ascontiguousarray(tile))))
+            encoded.append((level << LEVEL | index, self._compressed(np.ascontiguousarray(tile))))
         return encoded
+
+    def _size(self, level: int) -> tuple[int, int]:
+        width, height = self.spec.size
+        return -(-width >> level), -(-height >> level)
 
     def _compressed(self, tile: Pixels) -> bytes:
         import imagecodecs
@@ -146,25 +154,34 @@ class TiffEncoder(TileEncoder):
 
     def finish(self, path: str, offset: int, placed: list[tuple[int, int, int]]) -> None:
         rows = sorted(placed)
-        entries = self._entries([row[1] for row in rows], [row[2] for row in rows])
         if not self.big and offset + 16 * len(rows) + (1 << 16) > 0xFFFF_FFFF:
             raise ArgumentError("save: the file is larger than 4 GiB; save with bigtiff=True")
+        link = 8 if self.big else 4  # where the offset of the next directory is written
         with open(path, "r+b") as file:
-            file.seek(offset)
-            file.write(_directory(entries, offset, self.big))
-            file.seek(8 if self.big else 4)
-            file.write(struct.pack("<Q" if self.big else "<I", offset))
+            for level in range(self.levels):
+                tiles = [row for row in rows if row[0] >> LEVEL == level]
+                entries = self._entries(level, [row[1] for row in tiles], [row[2] for row in tiles])
+                offset += offset % 2
+                file.seek(link)
+                file.write(struct.pack("<Q" if self.big else "<I", offset))
+                directory = _directory(entries, offset, self.big)
+                file.seek(offset)
+                file.write(directory)
+                head, entry = (8, 20) if self.big else (2, 12)
+                link = offset + head + entry * len(entries)
+                offset += len(directory)
 
-    def _entries(self, offsets: list[int], lengths: list[int]) -> list[tuple[int, str, list[Any]]]:
+    def _entries(self, level: int, offsets: list[int], lengths: list[int]) -> list[tuple[int, str, list[Any]]]:
         """The tags: number, type as ``struct`` has it ("R" for a ratio, "B" for bytes), values."""
         spec = self.spec
+        width, height = self._size(level)
         bits = 1 if spec.dtype == "bool" else 8 * spec.itemsize
         photometric = {"gray": 1, "srgb": 2, "cmyk": 5}.get(spec.encoding, 1)
         sample_format = 3 if spec.dtype == "float32" else 1
         wide = "Q" if self.big else "I"
         entries: list[tuple[int, str, list[Any]]] = [
-            (256, "I", [spec.width]),
-            (257, "I", [spec.height]),
+            (256, "I", [width]),
+            (257, "I", [height]),
             (258, "H", [bits] * spec.bands),
             (259, "H", [CODES[self.compression]]),
             (262, "H", [photometric]),
@@ -176,11 +193,19 @@ class TiffEncoder(TileEncoder):
             (325, wide, lengths),
             (339, "H", [sample_format] * spec.bands),
         ]
+        if self.levels > 1:
+            entries.append((254, "I", [int(level > 0)]))
         if self.predictor:
             entries.append((317, "H", [3 if spec.dtype == "float32" else 2]))
         extra = spec.bands - {"gray": 1, "srgb": 3, "cmyk": 4}.get(spec.encoding, 1)
         if extra:
             entries.append((338, "H", [2] if spec.alpha else [0] * extra))
+        if level == 0:
+            entries += self._metadata()
+        return sorted(entries, key=lambda entry: entry[0])
+
+    def _metadata(self) -> list[tuple[int, str, list[Any]]]:
+        entries: list[tuple[int, str, list[Any]]] = []
         if self.dpi is not None:
             entries += [(282, "R", [self.dpi[0]]), (283, "R", [self.dpi[1]]), (296, "H", [2])]
         if self.icc_profile is not None:
@@ -189,7 +214,7 @@ class TiffEncoder(TileEncoder):
             entries.append((700, "B", [self.xmp]))
         if self.orientation != 1:
             entries.append((274, "H", [self.orientation]))
-        return sorted(entries, key=lambda entry: entry[0])
+        return entries
 
 
 _TYPES = {"H": 3, "I": 4, "R": 5, "B": 7, "Q": 16}
@@ -241,6 +266,14 @@ def _compression(value: Any) -> str:
     if found is None:
         raise ArgumentError(f"save: TIFF compression must be one of {', '.join(CODES)}, got {value!r}")
     return found
+
+
+def _levels(spec: Spec, unit: tuple[int, int]) -> int:
+    """Copies until one fits a tile, the image itself included."""
+    levels = 1
+    while any(-(-side >> (levels - 1)) > tile for side, tile in zip(spec.size, unit, strict=True)):
+        levels += 1
+    return levels
 
 
 def _tile(value: Any, spec: Spec) -> tuple[int, int]:

@@ -21,7 +21,7 @@ class Open(Source):
     """The image in a file, decoded at 1/``shrink`` where the format can."""
 
     reader: Reader
-    shrink: int = whole(1, 8, default=1)
+    shrink: int = whole(1, 1 << 20, default=1)
 
     @property
     def reads_regions(self) -> bool:  # type: ignore[override]  # known per file, not per class
@@ -36,8 +36,9 @@ class Open(Source):
 
     @cached_property
     def encoded(self) -> bytes:
-        resource = self.reader.resource
-        return f"{self.name} {self.version} {self.reader.format} {resource.identity} 1/{self.shrink}".encode()
+        reader = self.reader
+        image = f"{reader.format} {reader.resource.identity} {reader.page}"
+        return f"{self.name} {self.version} {image} 1/{self.shrink}".encode()
 
     def infer(self, *specs: Spec) -> Spec:
         return self.reader.shrunk(self.shrink)

@@ -17,11 +17,12 @@ from imgrs.errors import ArgumentTypeError, SaveError
 from imgrs.graph.node import Node
 from imgrs.io import format_for
 from imgrs.io.atomic import replacing
-from imgrs.io.format import TileEncoder, WholeEncoder
+from imgrs.io.format import Encoder, TileEncoder, WholeEncoder
 from imgrs.plan.choose import WAITING_PER_WORKER, plan
 from imgrs.plan.stages import ANYWHERE, Sink
 from imgrs.run.engine import compute, local_names, output_stages, run, scheduler, scratch_folder
 from imgrs.run.graph import Builder, Graph, Key
+from imgrs.run.pyramid import HALVINGS, EncodeLevels, rest_of, with_levels
 from imgrs.run.tasks import Encode, Place
 from imgrs.types import Spec
 
@@ -63,8 +64,7 @@ def sink_of(spec: Spec, format: str | None) -> Sink:
     """How the tiles of an image are made for a file of a format; for an array where it is None."""
     if format is None:
         return ANYWHERE
-    encoder = format_for(None, format).encoder(spec, {}, {})
-    return Sink(encoder.unit, encoder.by_rows) if isinstance(encoder, TileEncoder) else ANYWHERE
+    return _sink(format_for(None, format).encoder(spec, {}, {}))
 
 
 def _path(target: Any) -> str | None:
@@ -77,32 +77,51 @@ def _path(target: Any) -> str | None:
 
 def _save_tiles(node: Node, encoder: TileEncoder, path: str, settings: Settings) -> None:
     """Encode each tile where it is made, and place the tiles in order; at most a window of them waits."""
-    made = plan([node], settings, Sink(encoder.unit, encoder.by_rows))
+    made = plan([node], settings, _sink(encoder))
     get, shared = scheduler(settings)
     (stage,) = output_stages(made)
     place = Place(encoder, path, encoder.begin(path))
     window = WAITING_PER_WORKER * settings.workers
+    columns = 1 if stage.by_rows else stage.grid.columns
 
     def placed_before(i: int) -> list[Key]:
-        return [("place", i - window)] if i >= window else []
+        return [("place", "encode", *divmod(i - window, columns))] if i >= window else []
 
+    alpha = node.spec.alpha
+    then = Encode(encoder) if encoder.levels == 1 else EncodeLevels(encoder, alpha)
     with scratch_folder(made) as scratch:
         builder = Builder(made, local_names(made, shared), shared, scratch)
-        encoded = builder.outputs(stage, Encode(encoder), lambda row, column: ("encode", row, column), placed_before)
-        places: Graph = {}
-        for i, key in enumerate(encoded):
-            places["place", i] = (place, key, ("place", i - 1)) if i else (place, key)
-        (results,) = run(_interleaved(builder.graph, encoded, places), [list(places)], made, get)
+        keys = builder.outputs(stage, then, lambda row, column: ("encode", row, column), placed_before)
+        jobs = {key: builder.graph.pop(key) for key in keys}
+        if encoder.levels > 1:
+            jobs = with_levels(jobs, stage.grid, encoder, alpha)
+        places = _placed(builder.graph, jobs, place, encoder.levels > 1)
+        (results,) = run(builder.graph, [places], made, get)
     encoder.finish(path, results[-1][0], [row for _, rows in results for row in rows])
 
 
-def _interleaved(graph: Graph, encoded: list[Key], places: Graph) -> Graph:
-    """All tasks, each after what it waits for, so that a plain loop can run them too."""
-    ordered = {key: task for key, task in graph.items() if not (isinstance(key, tuple) and key[0] == "encode")}
-    for key, (place, task) in zip(encoded, places.items(), strict=True):
-        ordered[key] = graph[key]
-        ordered[place] = task
-    return ordered
+def _placed(graph: Graph, jobs: Graph, place: Place, rests: bool) -> list[Key]:
+    """Add jobs to a graph, and after each the task that puts what it made behind what the one before it made.
+
+    Every task comes after what it waits for, so that a plain loop can run them too. Returns the keys of the places.
+    """
+    places: list[Key] = []
+    for key, task in jobs.items():
+        graph[key] = task
+        if rests:
+            name, pick = rest_of(key)
+            graph[name] = pick
+        graph["place", *key] = (place, key, *places[-1:])
+        places.append(("place", *key))
+    return places
+
+
+def _sink(encoder: Encoder) -> Sink:
+    if not isinstance(encoder, TileEncoder):
+        return ANYWHERE
+    width, height = encoder.unit
+    larger = HALVINGS if encoder.levels > 1 else 0
+    return Sink((width << larger, height << larger), encoder.by_rows)
 
 
 def _copy(path: str, target: Any) -> None:

@@ -175,7 +175,9 @@ class Place:
     path: str
     start: int
 
-    def __call__(self, tiles: list[tuple[int, bytes]], before: Placed | None = None) -> Placed:
+    def __call__(self, made: Any, before: Placed | None = None) -> Placed:
+        """``made`` is a list of (number, bytes), or something that has one as ``tiles``."""
+        tiles = getattr(made, "tiles", made)
         return self.encoder.place(self.path, before[0] if before else self.start, tiles)
 
 
