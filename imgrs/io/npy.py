@@ -54,7 +54,7 @@ class NpyReader(Reader):
             version = npy.read_magic(file)
             read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
             shape, fortran, dtype = read(file)
-        except (ValueError, EOFError) as error:
+        except Exception as error:  # the header is Python text: what its parser raises means that it is damaged
             raise CorruptImageError(f"{resource.name}: the NPY header is damaged: {error}") from None
         if (
             len(shape) not in (2, 3)

@@ -254,6 +254,8 @@ def _levels(resource: Resource, number: int) -> dict[int, _Page]:
     """A page and its reduced copies, by how much they are reduced: those in its own directory, else those that follow."""
     with _parsed(resource) as file:
         pages = file.pages
+        if not len(pages):
+            raise CorruptImageError(f"{resource.name}: the TIFF header leads to no image")
         if not 0 <= number < len(pages):
             raise ArgumentError(f"open: page must be from 0 to {len(pages) - 1} for {resource.name}, got {number}")
         page = pages[number]
