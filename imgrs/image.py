@@ -423,7 +423,7 @@ class Image(Collection):
 
         Raises ``MemoryBudgetError`` before anything is read, ``ComputeError`` where an op fails, and what reading raises.
         """
-        from imgrs.run.save import to_array
+        from imgrs.run.engine import to_array
 
         return to_array(self._node, config.settings(**options))
 

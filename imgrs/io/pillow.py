@@ -105,8 +105,8 @@ class PillowReader(Reader):
                 image.load()
             elif shrink > 1:
                 image.draft(None, (image.width // shrink, image.height // shrink))  # it never goes below
-            if self._deep:
-                pixels = _decoded_deep_png(self.resource)
+            if self._deep or self.format == "QOI":  # Pillow's QOI is written in Python
+                pixels = _decoded_by_imagecodecs(self.resource, self.format)
             else:
                 pixels = np.array(image if image.mode == self._mode else image.convert(self._mode))
         spec = self.shrunk(shrink)
@@ -131,12 +131,11 @@ class PillowReader(Reader):
         return mode
 
     def _check_end(self) -> None:
-        """A JPEG without its end marker decodes to gray below: refuse it before its pixels are believed."""
-        if self.format == "JPEG":
-            size = self.resource.size
-            tail = self.resource.read(max(0, size - 65_536))
-            if b"\xff\xd9" not in tail:
-                raise TruncatedImageError(f"{self.resource.name} ends before its JPEG data does ({size:,} bytes)")
+        """A JPEG or QOI without its end decodes to gray, or to one color, below: refuse it before it is believed."""
+        end, reach = {"JPEG": (b"\xff\xd9", 65_536), "QOI": (bytes(7) + b"\1", 8)}.get(self.format, (b"", 0))
+        size = self.resource.size
+        if reach and end not in self.resource.read(max(0, size - reach)):
+            raise TruncatedImageError(f"{self.resource.name} ends before its {self.format} data does ({size:,} bytes)")
 
     @contextmanager
     def _opened(self) -> Iterator[PIL.Image.Image]:
@@ -185,10 +184,11 @@ def _unguarded() -> Iterator[None]:
             PIL.Image.MAX_IMAGE_PIXELS = limit
 
 
-def _decoded_deep_png(resource: Resource) -> Pixels:
+def _decoded_by_imagecodecs(resource: Resource, format: str) -> Pixels:
     import imagecodecs
 
-    pixels: Pixels = imagecodecs.png_decode(resource.read())
+    decode = {"PNG": imagecodecs.png_decode, "QOI": imagecodecs.qoi_decode}[format]
+    pixels: Pixels = decode(resource.read())
     return pixels
 
 
@@ -204,6 +204,10 @@ class PillowEncoder(WholeEncoder):
         import PIL.Image
 
         spec = self.spec
+        if self.format == "QOI":
+            import imagecodecs
+
+            return bytes(imagecodecs.qoi_encode(np.ascontiguousarray(pixels)))
         if spec.encoding == "cmyk":
             image = PIL.Image.frombytes("CMYK", spec.size, pixels.tobytes())
         else:

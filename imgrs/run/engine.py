@@ -51,6 +51,11 @@ def compute(outputs: Sequence[Node], settings: Settings) -> list[Pixels]:
     return [results[node] for node in made.after]
 
 
+def to_array(node: Node, settings: Settings) -> Pixels:
+    """The pixels of one node as a public array."""
+    return compute([node], settings)[0].reshape(node.spec.shape)
+
+
 def named_tiles(name: str) -> Callable[[int, int], Key]:
     """Keys ``(name, row, column)``."""
     return lambda row, column: (name, row, column)

@@ -10,8 +10,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from imgrs.config import Settings
 from imgrs.errors import ArgumentTypeError, SaveError
 from imgrs.graph.node import Node
@@ -140,8 +138,3 @@ def _put(path: str, url: str) -> None:
         put(path, url)
     except Exception as error:  # every file system of fsspec has its own
         raise SaveError(f"{url} could not be written: {error}") from error
-
-
-def to_array(node: Node, settings: Settings) -> np.ndarray[Any, Any]:
-    """The pixels of one node as a public array."""
-    return compute([node], settings)[0].reshape(node.spec.shape)
