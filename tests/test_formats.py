@@ -20,6 +20,7 @@ import imgrs
 from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError
 from imgrs.io import formats
 from imgrs.io.format import Format, TileEncoder
+from imgrs.io.resource import FileResource
 from imgrs.types import Region
 from tests.test_files import pixels
 
@@ -256,6 +257,25 @@ def page() -> str:
 
 def test_the_page_is_what_the_formats_do() -> None:
     assert PAGE.read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("name", [name for name in BY_NAME if name not in ("AVIF", "QOI", "WEBP")])
+def test_opening_reads_the_header_only(name: str, tmp_path: Path, monkeypatch: Any) -> None:
+    """Pillow reads all of an AVIF, a QOI and a WebP before it says anything; nothing is decoded there either."""
+    path = tmp_path / f"a{BY_NAME[name].extensions[0]}"
+    noise = np.random.default_rng(0).integers(0, 256, (250, 250, 3) if name == "ICO" else (900, 900, 3), np.uint8)
+    imgrs.fromarray(noise).save(path)
+    read = []
+    real = FileResource.read
+
+    def counted(self: FileResource, offset: int = 0, length: int | None = None) -> bytes:
+        data = real(self, offset, length)
+        read.append(len(data))
+        return data
+
+    monkeypatch.setattr(FileResource, "read", counted)
+    imgrs.open(path)
+    assert sum(read) < path.stat().st_size / 2 + (100_000 if name == "ICO" else 0), sum(read)
 
 
 def test_file_objects_take_every_format() -> None:

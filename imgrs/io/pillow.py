@@ -53,8 +53,8 @@ class PillowReader(Reader):
             bands, alpha, dtype, encoding = _SPECS[mode]
             width, height = image.size
             self.info = {name: image.info[name] for name in _KEPT if name in image.info}
-            if text := getattr(image, "text", None) if format == "PNG" else None:
-                self.info["text"] = {str(name): str(value) for name, value in text.items()}
+            if format == "PNG" and (texts := _texts(image.info)):
+                self.info["text"] = texts
         self._mode = mode
         head = resource.read(0, 26)
         self._deep = format == "PNG" and len(head) == 26 and head[24] == 16 and head[25] in (2, 4, 6)
@@ -158,6 +158,13 @@ class PillowReader(Reader):
             short = "truncated" in text or "not enough" in text or "incomplete" in text or isinstance(error, EOFError)
             kind = TruncatedImageError if short else CorruptImageError
             raise kind(f"{name}: the {self.format} data cannot be decoded: {error}") from error
+
+
+def _texts(info: Mapping[Any, Any]) -> dict[str, str]:
+    """The text chunks ahead of a PNG's pixels; Pillow's own ``text`` decodes the image to see those behind them too."""
+    return {
+        str(name): str(text) for name, text in info.items() if isinstance(text, str) and not name.startswith("XML:")
+    }
 
 
 def _halvings(resource: Resource) -> int:
