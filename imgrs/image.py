@@ -475,7 +475,7 @@ class Image(Collection):
         from imgrs.plan.explain import explain
         from imgrs.run.save import sink_of
 
-        return explain(plan([self._node], config.settings(**options), sink_of(self._node.spec, sink)), costs)
+        return explain(plan([self._node], config.settings(**options), [sink_of(self._node.spec, sink)]), costs)
 
     def listing(self) -> str:
         """The graph as it was built, one line per node."""

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from imgrs.config import Settings
 from imgrs.errors import MemoryBudgetError
@@ -23,7 +24,7 @@ from imgrs.plan import cost
 from imgrs.plan.memory import footprint
 from imgrs.plan.program import Program, program_of
 from imgrs.plan.stages import ANYWHERE, Forecast, Grid, Plan, Sink, Stage, areas
-from imgrs.types import Region, Spec
+from imgrs.types import Region
 
 SIDES = (2048, 4096, 1024, 512, 256, 128, 64, 32, 16, 8)
 """Compute tiles to choose from, in pixels a side; an earlier one wins unless a later one is 3 % quicker."""
@@ -33,10 +34,6 @@ SAMPLED = 5
 """Tiles on which demand is measured, along each axis."""
 STEPS_TO_MEASURE = 1_000
 """Step evaluations that measuring one stage may take; long programs are measured on fewer tiles."""
-ROW_BYTES = 24 << 20
-"""Bytes of a row of tiles, about, where a file is written row by row."""
-ROWS = 8
-"""Rows of tiles into which a file written row by row is cut, at least."""
 CUTS = 16
 """Nodes that the rule keeps, at most."""
 WORTH = 0.03
@@ -47,20 +44,21 @@ SHARED_TILES = 64 << 20
 """Bytes of decoded source tiles that tasks share."""
 
 
-def plan(outputs: Sequence[Node], settings: Settings, sink: Sink = ANYWHERE) -> Plan:
+def plan(outputs: Sequence[Node], settings: Settings, sinks: Sequence[Sink] = ()) -> Plan:
     """Optimize ``outputs`` and cut them into stages that fit ``settings``; nothing is read.
 
-    Output tiles are as ``sink`` wants them. Raises ``MemoryBudgetError`` where no tile size fits.
+    The tiles of each output are as its sink wants them. Raises ``MemoryBudgetError`` where no tile size fits.
     """
     after, trace = optimize(tuple(outputs), settings.optimizer)
+    sinks = tuple(sinks) or (ANYWHERE,) * len(after)
     best: Plan | None = None
     spilled: Plan | None = None
     smallest: Plan | None = None
     ideal = 0.0
-    for side in _sides(after, settings, sink):
+    for side in _sides(after, settings, sinks):
         if best is not None and not _quicker(ideal, best):
             break
-        draft, measured = _draft(tuple(outputs), after, trace, settings, side, sink.by_rows)
+        draft, measured = _draft(tuple(outputs), after, trace, settings, side, sinks)
         ideal = measured.ideal / 1e9 / settings.workers
         bounded = measured.largest <= LARGEST_FOOTPRINT or settings.chunks is not None
         fits = bounded and draft.forecast.peak_bytes <= settings.memory_limit
@@ -94,25 +92,19 @@ def _quicker(seconds: float, best: Plan) -> bool:
     return seconds < (1 - WORTH) * best.forecast.seconds
 
 
-def _sides(after: Sequence[Node], settings: Settings, sink: Sink) -> list[tuple[int, int]]:
-    across, down = (1, sink.unit[1]) if sink.by_rows else sink.unit
-    highest = _row_height(after[0].spec) if sink.by_rows else SIDES[1]
-
-    def whole_units(width: int, height: int) -> tuple[int, int]:
-        return -(-width // across) * across, -(-min(height, highest) // down) * down
-
+def _sides(after: Sequence[Node], settings: Settings, sinks: Sequence[Sink]) -> list[tuple[int, int]]:
+    """Compute tiles to try; those that come to the same tiles for every output are tried once."""
     if settings.chunks is not None:
-        return [whole_units(*settings.chunks)]
+        return [settings.chunks]
     widest = max(max(node.spec.size) for node in walk(after))
     sides = [side for side in SIDES if side < widest]
     if widest <= SIDES[0]:
         sides.insert(0, widest)
-    return list(dict.fromkeys(whole_units(side, side) for side in sides or [widest]))
-
-
-def _row_height(spec: Spec) -> int:
-    """How high a row of tiles may be: so that it is small in memory, and there are several for the workers."""
-    return max(1, min(ROW_BYTES // (spec.width * spec.pixel_bytes), -(-spec.height // ROWS)))
+    tried: dict[tuple[tuple[int, int], ...], tuple[int, int]] = {}
+    for side in sides:
+        tiles = tuple(sink.tile((side, side), node.spec) for node, sink in zip(after, sinks, strict=True))
+        tried.setdefault(tiles, (side, side))
+    return list(tried.values())
 
 
 def _draft(
@@ -121,18 +113,18 @@ def _draft(
     trace: tuple[Firing, ...],
     settings: Settings,
     side: tuple[int, int],
-    by_rows: bool,
+    sinks: Sequence[Sink],
 ) -> tuple[Plan, _Measured]:
     """A plan with output tiles of ``side``, whether or not it fits, and what it was made from."""
     externals, kept = _must_be_whole(after)
-    measured = _Measured(after, externals, kept, side, by_rows)
+    measured = _Measured(after, externals, kept, side, sinks)
     for _ in range(CUTS):
         room = settings.memory_limit // 2 - sum(node.spec.nbytes for node in kept)
         found = measured.worth_keeping(room)
         if found is None:
             break
         kept = dict(sorted([*kept.items(), found], key=lambda item: measured.place[item[0]]))
-        measured = _Measured(after, externals, kept, side, by_rows)
+        measured = _Measured(after, externals, kept, side, sinks)
     forecast = _forecast(measured, settings)
     return Plan(before, after, trace, settings, measured.stages, measured.slots, forecast), measured
 
@@ -152,9 +144,12 @@ def _must_be_whole(after: Sequence[Node]) -> tuple[list[Node], dict[Node, str]]:
 
 
 def _stages(
-    after: Sequence[Node], slots: dict[Node, int], kept: dict[Node, str], side: tuple[int, int], by_rows: bool
+    after: Sequence[Node], slots: dict[Node, int], kept: dict[Node, str], side: tuple[int, int], sinks: Sequence[Sink]
 ) -> tuple[Stage, ...]:
-    """What is kept, in order (statistics of one image together), then the outputs, those of one size together."""
+    """What is kept, in order (statistics of one image together), then the outputs.
+
+    Those of one size that may go anywhere are made together; each file is a stage of its own.
+    """
     stages: list[Stage] = []
     folds: dict[Node, list[Node]] = {}
     for node in kept:
@@ -171,12 +166,14 @@ def _stages(
             program, order = program_of([image], slots)
             grid = _bounded(program, image.spec.size, side)
             stages.append(Stage("fold", tuple(folds[image]), program, order, grid, reason))
-    sizes: dict[tuple[int, int], list[Node]] = {}
-    for node in dict.fromkeys(after):
-        sizes.setdefault(node.spec.size, []).append(node)
-    for size, nodes in sizes.items():
+    together: dict[Any, list[int]] = {}
+    for place, (node, sink) in enumerate(zip(after, sinks, strict=True)):
+        together.setdefault(node.spec.size if sink is ANYWHERE else place, []).append(place)
+    for places in together.values():
+        nodes, sink = tuple(dict.fromkeys(after[place] for place in places)), sinks[places[0]]
         program, order = program_of(nodes, slots)
-        stages.append(Stage("output", tuple(nodes), program, order, Grid(*size, side), "asked for", by_rows))
+        grid = Grid(*nodes[0].spec.size, sink.tile(side, nodes[0].spec))
+        stages.append(Stage("output", nodes, program, order, grid, "asked for", sink, tuple(places)))
     return tuple(stages)
 
 
@@ -200,14 +197,13 @@ class _Measured:
         externals: Sequence[Node],
         kept: dict[Node, str],
         side: tuple[int, int],
-        by_rows: bool,
+        sinks: Sequence[Sink],
     ) -> None:
         self.order = walk(after)
         self.place = {node: i for i, node in enumerate(self.order)}
-        self.outputs = set(after)
         self.kept = kept
         self.slots = {node: i for i, node in enumerate([*externals, *kept])}
-        self.stages = _stages(after, self.slots, kept, side, by_rows)
+        self.stages = _stages(after, self.slots, kept, side, sinks)
         self.pixels: Counter[Node] = Counter()
         """Pixels of each node that all tiles of all stages compute."""
         self.needed: Counter[Node] = Counter()
@@ -232,7 +228,7 @@ class _Measured:
         scale = grid.width * grid.height / sum(region.area for region in sampled)
         whole = areas(stage.demand(Region(0, 0, grid.width, grid.height)))
         for node, total, area in zip(stage.order, totals, whole, strict=True):
-            if node in self.slots and node not in stage.nodes:
+            if node in self.slots and (stage.kind == "output" or node not in stage.nodes):
                 continue  # it is made elsewhere
             self.pixels[node] += round(total * scale)
             self.needed[node] = max(self.needed[node], min(area, node.spec.width * node.spec.height))
@@ -274,7 +270,7 @@ class _Measured:
         best: tuple[Node, str] | None = None
         most = WORTH * sum(self.costs.values())
         for node in self.order:
-            if node in self.slots or node in self.outputs or not node.inputs or not self.needed[node]:
+            if node in self.slots or not node.inputs or not self.needed[node]:
                 continue
             times = self.pixels[node] / self.needed[node]
             if times <= 1 or node.spec.nbytes > room:
@@ -292,7 +288,7 @@ def _forecast(measured: _Measured, settings: Settings, scratch: bool = False) ->
     tasks = sum(stage.tasks for stage in stages)
     busy = max(min(settings.workers, stage.tasks) for stage in stages)
     row = max(stage.task_bytes if stage.by_rows else 0 for stage in stages)
-    waiting = max(_waiting(stage, settings.workers) for stage in stages if stage.kind == "output")
+    waiting = sum(_waiting(stage, settings.workers) for stage in stages if stage.kind == "output")
     working = busy * (measured.footprint + row)
     read = stored = tiled = 0
     for node in measured.order:

@@ -9,7 +9,7 @@ from imgrs.config import Settings
 from imgrs.graph.node import Node
 from imgrs.graph.rewrite import Firing
 from imgrs.plan.program import Program
-from imgrs.types import Region
+from imgrs.types import Region, Spec
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,12 @@ def _spread(count: int, most: int) -> list[int]:
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
+ROW_BYTES = 24 << 20
+"""Bytes of a row of tiles, about, where a file is written row by row."""
+ROWS = 8
+"""Rows of tiles into which a file written row by row is cut, at least."""
+
+
 @dataclass(frozen=True)
 class Sink:
     """What becomes of output tiles: they are made in multiples of ``unit``, a file's own tile, and by whole rows of them
@@ -70,6 +76,15 @@ class Sink:
 
     unit: tuple[int, int] = (1, 1)
     by_rows: bool = False
+
+    def tile(self, side: tuple[int, int], spec: Spec) -> tuple[int, int]:
+        """The tile of an image's grid that comes next to ``side``, in whole units."""
+        width, height = side
+        across, down = self.unit
+        if self.by_rows:  # so that a row is small in memory, and there are several for the workers
+            across = 1
+            height = min(height, max(1, min(ROW_BYTES // (spec.width * spec.pixel_bytes), -(-spec.height // ROWS))))
+        return -(-width // across) * across, -(-height // down) * down
 
 
 ANYWHERE = Sink()
@@ -90,8 +105,14 @@ class Stage:
     """The node of each step of the program."""
     grid: Grid
     reason: str
-    by_rows: bool = False
-    """Whether a task makes a row of tiles, one after another, for a file that is written row by row."""
+    sink: Sink = ANYWHERE
+    outputs: tuple[int, ...] = ()
+    """Which of the outputs that were asked for this stage makes, by their places."""
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether a task makes a row of tiles, one after another, for a file that is written row by row."""
+        return self.sink.by_rows
 
     @property
     def regions(self) -> list[Region]:
@@ -147,12 +168,9 @@ class Plan:
     scratch: bool = False
     """Whether kept pixels go to files, because they do not fit the memory limit."""
 
-    def made_by(self, output: Node) -> tuple[Stage, int]:
-        """The output stage that makes a node of ``after``, and its place among what that stage makes."""
-        for stage in self.stages:
-            if stage.kind == "output" and output in stage.nodes:
-                return stage, stage.nodes.index(output)
-        raise KeyError(output)
+    def stage_of(self, output: int) -> Stage:
+        """The stage that makes an output, given by its place."""
+        return next(stage for stage in self.stages if output in stage.outputs)
 
 
 def areas(needs: Sequence[Sequence[Region]]) -> list[int]:

@@ -101,7 +101,7 @@ class Collection:
 
         settings = config.settings()
         made = plan([self._node], settings)
-        stage, _ = made.made_by(made.after[0])
+        stage = made.stage_of(0)
         name = f"imgrs-{self._node.key}-{settings.optimizer}-{stage.grid.tile[0]}x{stage.grid.tile[1]}"
         graph = _joined(made, [Symbol(self._node, settings, name)])
         return name, stage, graph

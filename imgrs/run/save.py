@@ -75,7 +75,7 @@ def _path(target: Any) -> str | None:
 
 def _save_tiles(node: Node, encoder: TileEncoder, path: str, settings: Settings) -> None:
     """Encode each tile where it is made, and place the tiles in order; at most a window of them waits."""
-    made = plan([node], settings, _sink(encoder))
+    made = plan([node], settings, [_sink(encoder)])
     get, shared = scheduler(settings)
     (stage,) = output_stages(made)
     place = Place(encoder, path, encoder.begin(path))
