@@ -29,6 +29,7 @@ from imgrs.errors import (
 from imgrs.functions import *  # noqa: F403  # a function for each verb of the class, made from it
 from imgrs.functions import __all__ as _functions
 from imgrs.image import Image
+from imgrs.together import save_all
 
 __version__ = "0.1.0"
 
@@ -55,6 +56,7 @@ __all__ = [
     "new",
     "open",
     "options",
+    "save_all",
     "set_options",
     *_functions,
 ]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import networkx
     import PIL.Image
 
+    from imgrs.run.save import Output
+
 P = ParamSpec("P")
 PACKAGE = __name__.partition(".")[0]
 
@@ -453,15 +455,27 @@ class Image(Collection):
         """Write to a path, a URL or a binary file object; the format is ``format``'s or the extension's.
 
         Options are the format's, under Pillow's names (``quality``, ``compression``, ``tile``, ...), and the engine's
-        (``chunks``, ``scheduler``, ``workers``, ``memory_limit``, ``optimizer``). What the source says beside its pixels
-        (``info``) goes along where the format can hold it, unless ``metadata=False``. The file appears when it is whole;
-        until then the old one stays. Raises ``ArgumentError`` before anything is computed, and ``SaveError``.
+        (``chunks``, ``scheduler``, ``workers``, ``memory_limit``, ``optimizer``). ``"-"`` is the standard output. What the
+        source says beside its pixels (``info``) goes along where the format can hold it, unless ``metadata=False``. The
+        file appears when it is whole; until then the old one stays. With ``resume=True``, a save that was killed goes on
+        where it stopped: what is done lies in a folder beside the target. Raises ``ArgumentError`` before anything is
+        computed, and ``SaveError``.
         """
+        from imgrs.io.options import check_flag
         from imgrs.run.save import save
 
         engine = {name: options.pop(name) for name in config.NAMES if name in options}
-        info = self.info if options.pop("metadata", True) else {}
-        save(self._node, target, format, info, options, config.settings(**engine))
+        resume = check_flag("resume", options.pop("resume", False))
+        save([self._output(target, format, options)], config.settings(**engine), resume=resume)
+
+    def _output(self, target: Any, format: str | None, options: Mapping[str, Any]) -> Output:
+        """A save of this image, checked."""
+        from imgrs.io.options import check_flag
+        from imgrs.run.save import Output
+
+        given = dict(options)
+        info = self.info if check_flag("metadata", given.pop("metadata", True)) else {}
+        return Output.of(self._node, target, format, info, given)
 
     # The graph
 

@@ -29,7 +29,7 @@ LAYERS = [
     {"optimize"},
     {"plan"},
     {"run"},
-    {"image", "create", "functions", "cli", "demo", "__init__"},
+    {"image", "create", "functions", "together", "cli", "demo", "__init__"},
 ]
 """From the lowest; a module imports from its own layer and those below."""
 EXCEPTIONS = {("graph", "kernels")}
@@ -69,7 +69,7 @@ PUBLIC = (
     "__version__ auto_contrast blend blur box_blur brightness contrast convert crop edge_detect edge_enhance "
     "edge_enhance_more emboss exposure_adjust flip_left_right flip_top_bottom from_dask fromarray frombytes "
     "gamma grayscale histogram hue_rotate images_equal invert merge new open options pad posterize resize "
-    "rotate rotate180 rotate270 rotate90 rotate_left rotate_right saturate save sepia set_options sharpen "
+    "rotate rotate180 rotate270 rotate90 rotate_left rotate_right saturate save save_all sepia set_options sharpen "
     "solarize split threshold unsharp_mask"
 )
 

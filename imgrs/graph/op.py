@@ -158,6 +158,8 @@ class Source(Op):
     """Makes an image from nothing but its parameters: a file, a color, an array. Has no inputs."""
 
     reads_regions: ClassVar[bool] = True
+    unit: ClassVar[tuple[int, int]] = (1, 1)
+    """Width and height of what is decoded at a time."""
     strip_bytes: ClassVar[int | None] = None
     """The most memory that ``strips`` takes at a time; None where that is the image."""
 

@@ -1,65 +1,102 @@
-"""Writing without damage: the new file is written beside the old one and takes its name when it is whole."""
+"""Writing without damage: what is new is made beside the old and takes its name when it is whole."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from imgrs.errors import SaveError
+from imgrs.errors import ImgrsError, SaveError
 
 _NAME = re.compile(r"\.imgrs-(\d+)-")
+_EXCHANGE = 2  # RENAME_EXCHANGE of Linux's renameat2
+_HERE = -100  # AT_FDCWD: paths are as they are
 
 
 @contextmanager
-def replacing(path: str) -> Iterator[str]:
-    """A temporary path in the folder of ``path``; when the block ends well it becomes ``path``.
+def working_folder(path: str) -> Iterator[str]:
+    """A temporary folder beside ``path``, removed in the end with whatever is still in it.
 
-    Whatever goes wrong, the temporary is removed and ``path`` is as it was. Mode bits of an existing file are kept,
-    symbolic links are followed, pipes and devices are written directly. Raises ``SaveError`` for what the system
-    refuses; ``KeyboardInterrupt`` and imgrs's own errors propagate.
+    What is made in it takes its name by ``take_place``. Raises ``SaveError`` for what the system refuses;
+    ``KeyboardInterrupt`` and imgrs's own errors propagate.
     """
-    target = os.path.realpath(path)
-    if os.path.exists(target) and not os.path.isfile(target):
-        if os.path.isdir(target):
-            raise SaveError(f"{path} is a directory")
-        yield target
-        return
-    folder = os.path.dirname(target)
-    _sweep(folder)
-    temporary = None
+    beside = os.path.dirname(os.path.realpath(path))
+    _sweep(beside)
+    with refusals_told(path):
+        folder = tempfile.mkdtemp(prefix=f".imgrs-{os.getpid()}-", dir=beside)
+        try:
+            yield folder
+        finally:
+            remove(folder)
+
+
+@contextmanager
+def refusals_told(path: str) -> Iterator[None]:
+    """What the system refuses while ``path`` is written, as a ``SaveError`` that says so."""
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".imgrs-{os.getpid()}-", dir=folder)
-        os.close(descriptor)
-        os.chmod(temporary, _mode(target))
-        yield temporary
+        yield
+    except ImgrsError:
+        raise
+    except OSError as error:
+        raise SaveError(f"{path} could not be written: {error.strerror or error}; the old one is untouched") from error
+
+
+def take_place(temporary: str, target: str) -> None:
+    """Let a finished file or folder have the name ``target``, in one step, and drop what had it before.
+
+    Mode bits of what is replaced are kept.
+    """
+    folder = os.path.dirname(target)
+    if os.path.isdir(temporary):
+        os.chmod(temporary, _mode(target, 0o777))
+        os.sync()
+        if os.path.isdir(target):
+            _exchange(temporary, target)
+            remove(temporary)
+        else:
+            os.rename(temporary, target)
+    else:
+        os.chmod(temporary, _mode(target, 0o666))
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, target)
-        temporary = None
-        _sync_folder(folder)
-    except (SaveError, FileNotFoundError, OSError) as error:
-        if isinstance(error, SaveError) or type(error).__module__.startswith("imgrs"):
-            raise
-        raise SaveError(f"{path} could not be written: {error.strerror or error}; the old file is untouched") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+    _sync(folder)
 
 
-def _mode(target: str) -> int:
-    """The mode bits of the file that is replaced, else those that the umask leaves a new file."""
+def remove(path: str) -> None:
+    """Remove a file or a folder, as far as the system lets us: it is called where something else may be on its way."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def _exchange(one: str, other: str) -> None:
+    """Swap the names of two folders, in one step where the system can (Linux); else the old name is gone for a moment."""
+    swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if os.name == "posix" else None
+    if swap is not None and swap(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
+        return
+    aside = f"{one}-old"
+    os.rename(other, aside)
+    os.rename(one, other)
+    os.rename(aside, one)
+
+
+def _mode(target: str, usual: int) -> int:
+    """The mode bits of what is replaced, else those that the umask leaves of ``usual``."""
     try:
         return stat.S_IMODE(os.stat(target).st_mode)
     except OSError:
         umask = os.umask(0)
         os.umask(umask)
-        return 0o666 & ~umask
+        return usual & ~umask
 
 
 def _sweep(folder: str) -> None:
@@ -68,8 +105,7 @@ def _sweep(folder: str) -> None:
         for entry in os.scandir(folder):
             found = _NAME.match(entry.name)
             if found and not _runs(int(found[1])):
-                with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
+                remove(entry.path)
 
 
 def _runs(process: int) -> bool:
@@ -82,9 +118,10 @@ def _runs(process: int) -> bool:
     return True
 
 
-def _sync_folder(folder: str) -> None:
-    with contextlib.suppress(OSError):  # some file systems cannot
-        descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: str) -> None:
+    """Bring a file or a folder to the disk."""
+    with contextlib.suppress(OSError):  # some file systems cannot do it for folders
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

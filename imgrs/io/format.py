@@ -16,6 +16,8 @@ from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
 
 Options: TypeAlias = Mapping[str, Any]  # the values are the format's own, checked by it
+Placed: TypeAlias = tuple[int, int, int]
+"""An encoded tile in its place: a number that the encoder gave it, its offset in the file, and its length."""
 
 
 class Reader(ABC):
@@ -82,6 +84,13 @@ class Reader(ABC):
 class Encoder:
     """One save, its options checked: makes the file's bytes, whole or tile by tile."""
 
+    folder: ClassVar[str] = ""
+    """For formats of many files, what a folder of theirs always holds: only such a folder is ever replaced."""
+
+    def parts(self, target: str) -> Mapping[str, str]:
+        """What was written, within its path, and the names that it takes, the one that makes it an image last."""
+        return {"": target}
+
 
 class WholeEncoder(Encoder, ABC):
     """For formats whose file is made from the whole image at once."""
@@ -94,7 +103,8 @@ class WholeEncoder(Encoder, ABC):
 class TileEncoder(Encoder, ABC):
     """For formats whose tiles are compressed apart, in parallel, and joined by a short serial step.
 
-    It holds no open file, so it pickles into tasks. ``begin``, ``place`` and ``finish`` work on a path.
+    It holds no open file, so it pickles into tasks. ``begin``, ``place`` and ``finish`` work on a path: of a file, or of
+    a folder that is full of files in the end.
     """
 
     unit: tuple[int, int]
@@ -103,10 +113,12 @@ class TileEncoder(Encoder, ABC):
     """Copies of the image in the file, each half as large as the one before; made in the same pass."""
     by_rows: ClassVar[bool] = False
     """Whether a tile is as wide as the image; ``place`` then gets tiles from the top down."""
+    scattered: ClassVar[bool] = False
+    """Whether each tile has a place of its own, so that any task may put it there at any time."""
 
     @abstractmethod
     def begin(self, path: str) -> int:
-        """Write the head of the file; returns the offset at which tile data starts."""
+        """Write the head of the file, or make the folder; returns the offset at which tile data starts."""
 
     @abstractmethod
     def encode(self, region: Region, pixels: Pixels, level: int = 0) -> list[tuple[int, bytes]]:
@@ -116,11 +128,17 @@ class TileEncoder(Encoder, ABC):
         """
 
     @abstractmethod
-    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[tuple[int, int, int]]]:
-        """Write encoded tiles at ``offset``; returns the next offset and (number, offset, length) for each."""
+    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[Placed]]:
+        """Write encoded tiles at ``offset``, or at places of their own; returns the next offset, and where each is."""
+
+    def stored(self, path: str, placed: Placed) -> bytes:
+        """What ``place`` wrote for a tile. Raises ``FileNotFoundError`` where the tile is a file that is not there."""
+        with open(path, "rb") as file:
+            file.seek(placed[1])
+            return file.read(placed[2])
 
     @abstractmethod
-    def finish(self, path: str, offset: int, placed: list[tuple[int, int, int]]) -> None:
+    def finish(self, path: str, offset: int, placed: list[Placed]) -> None:
         """Write the tables that make the file readable; ``placed`` covers every tile."""
 
 

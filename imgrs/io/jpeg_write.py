@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from imgrs.errors import ArgumentError
-from imgrs.io.format import TileEncoder
+from imgrs.io.format import Placed, TileEncoder
 from imgrs.types import Pixels, Region, Spec
 
 STRIP = 1 << 20
@@ -76,7 +76,7 @@ class JpegEncoder(TileEncoder):
         PIL.Image.frombytes(mode, (width, height), np.ascontiguousarray(pixels).tobytes()).save(file, "JPEG", **options)
         return file.getvalue()
 
-    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[tuple[int, int, int]]]:
+    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[Placed]]:
         placed = []
         with open(path, "r+b") as file:
             file.seek(offset)
@@ -87,7 +87,7 @@ class JpegEncoder(TileEncoder):
                 offset += written
         return offset, placed
 
-    def finish(self, path: str, offset: int, placed: list[tuple[int, int, int]]) -> None:
+    def finish(self, path: str, offset: int, placed: list[Placed]) -> None:
         with open(path, "r+b") as file:
             file.seek(offset)
             file.write(b"\xff\xd9")

@@ -23,6 +23,13 @@ def check_whole(format: str, name: str, value: Any, low: int, high: int) -> int:
     return value
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """``value`` where it is True or False; raises ``ArgumentError``."""
+    if value is True or value is False:
+        return bool(value)
+    raise ArgumentError(f"save: {name} must be True or False, got {value!r}")
+
+
 def check_image(format: str, spec: Spec, kinds: Collection[tuple[str, str]]) -> None:
     """Raise ``ArgumentError`` unless (mode, dtype) is among ``kinds``; the message names the way out."""
     if (spec.mode, spec.dtype) in kinds:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from imgrs.io.format import TileEncoder
+from imgrs.io.format import Placed, TileEncoder
 from imgrs.types import Pixels, Region, Spec
 
 
@@ -18,6 +19,7 @@ class PlainEncoder(TileEncoder):
     Rows take a multiple of ``align`` bytes, and come from the last to the first where ``upward``.
     """
 
+    scattered: ClassVar[bool] = True
     spec: Spec
     header: bytes
     dtype: str
@@ -52,12 +54,12 @@ class PlainEncoder(TileEncoder):
             for place, row in zip(places, stored, strict=True)
         ]
 
-    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[tuple[int, int, int]]]:
-        with open(path, "r+b") as file:
+    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[Placed]]:
+        with open(path, "r+b", buffering=0) as file:
             for place, data in tiles:
                 file.seek(offset + place)
                 file.write(data)
-        return offset, []
+        return offset, [(place, offset + place, len(data)) for place, data in tiles]
 
-    def finish(self, path: str, offset: int, placed: list[tuple[int, int, int]]) -> None:
+    def finish(self, path: str, offset: int, placed: list[Placed]) -> None:
         pass

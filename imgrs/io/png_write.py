@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.io.format import TileEncoder
+from imgrs.io.format import Placed, TileEncoder
 from imgrs.types import Pixels, Region, Spec
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -87,7 +87,7 @@ class PngEncoder(TileEncoder):
         last = box.bottom == self.spec.height
         return len(raw) << 32 | zlib.adler32(raw), _deflated(raw, self.level, last)
 
-    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[tuple[int, int, int]]]:
+    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[Placed]]:
         """Append strips; their number is the length of what was compressed, and its Adler-32 in the low half."""
         placed = []
         with open(path, "r+b") as file:
@@ -98,7 +98,7 @@ class PngEncoder(TileEncoder):
                 offset += written
         return offset, placed
 
-    def finish(self, path: str, offset: int, placed: list[tuple[int, int, int]]) -> None:
+    def finish(self, path: str, offset: int, placed: list[Placed]) -> None:
         total = 1
         for number, _, _ in placed:
             total = joined_adler(total, number & 0xFFFF_FFFF, number >> 32)

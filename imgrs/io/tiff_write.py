@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from imgrs.errors import ArgumentError
-from imgrs.io.format import Options, TileEncoder
+from imgrs.io.format import Options, Placed, TileEncoder
 from imgrs.io.metadata import orientation
 from imgrs.io.options import check_image, check_options, check_whole
 from imgrs.types import Pixels, Region, Spec
@@ -139,7 +139,7 @@ class TiffEncoder(TileEncoder):
             return bytes(imagecodecs.zstd_encode(data, level=self.level))
         return bytes(imagecodecs.lzw_encode(data)) if self.compression == "lzw" else data
 
-    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[tuple[int, int, int]]]:
+    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[Placed]]:
         placed = []
         with open(path, "r+b") as file:
             file.seek(offset)
@@ -152,7 +152,7 @@ class TiffEncoder(TileEncoder):
                     offset += 1
         return offset, placed
 
-    def finish(self, path: str, offset: int, placed: list[tuple[int, int, int]]) -> None:
+    def finish(self, path: str, offset: int, placed: list[Placed]) -> None:
         rows = sorted(placed)
         if not self.big and offset + 16 * len(rows) + (1 << 16) > 0xFFFF_FFFF:
             raise ArgumentError("save: the file is larger than 4 GiB; save with bigtiff=True")

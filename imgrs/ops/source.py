@@ -28,6 +28,10 @@ class Open(Source):
         return self.reader.reads_regions
 
     @property
+    def unit(self) -> tuple[int, int]:  # type: ignore[override]  # known per file, not per class
+        return self.reader.unit
+
+    @property
     def strip_bytes(self) -> int | None:  # type: ignore[override]  # known per file, not per class
         return self.reader.strip_bytes
 

@@ -118,12 +118,15 @@ def _draft(
     """A plan with output tiles of ``side``, whether or not it fits, and what it was made from."""
     externals, kept = _must_be_whole(after)
     measured = _Measured(after, externals, kept, side, sinks)
+    if len(after) > 1 and (again := measured.read_again(settings)):
+        kept = measured.in_order(again)
+        measured = _Measured(after, externals, kept, side, sinks)
     for _ in range(CUTS):
         room = settings.memory_limit // 2 - sum(node.spec.nbytes for node in kept)
         found = measured.worth_keeping(room)
         if found is None:
             break
-        kept = dict(sorted([*kept.items(), found], key=lambda item: measured.place[item[0]]))
+        kept = measured.in_order([found])
         measured = _Measured(after, externals, kept, side, sinks)
     forecast = _forecast(measured, settings)
     return Plan(before, after, trace, settings, measured.stages, measured.slots, forecast), measured
@@ -158,8 +161,11 @@ def _stages(
     for node, reason in kept.items():
         if not isinstance(node.op, Fold):
             program, order = program_of([node], {other: slot for other, slot in slots.items() if other is not node})
-            decodes = isinstance(node.op, Source)
-            grid = Grid(*node.spec.size, node.spec.size) if decodes else _bounded(program, node.spec.size, side)
+            decodes = isinstance(node.op, Source) and not node.op.reads_regions
+            if isinstance(node.op, Source):
+                grid = Grid(*node.spec.size, node.spec.size if decodes else _whole_units(node.op.unit, node.spec.size))
+            else:
+                grid = _bounded(program, node.spec.size, side)
             stages.append(Stage("decode" if decodes else "keep", (node,), program, order, grid, reason))
         elif node is folds[node.inputs[0]][0]:
             (image,) = node.inputs
@@ -186,6 +192,12 @@ def _bounded(program: Program, size: tuple[int, int], side: tuple[int, int]) -> 
             break
         width, height = max(width // 2, 1), max(height // 2, 1)
     return Grid(*size, (width, height))
+
+
+def _whole_units(unit: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Tiles of about 2,048 a side in which a file is decoded so that each of its own tiles is decoded once."""
+    width = min(-(-size[0] // unit[0]), max(1, SIDES[0] // unit[0])) * unit[0]
+    return width, max(1, SIDES[0] ** 2 // width // unit[1]) * unit[1]
 
 
 class _Measured:
@@ -241,7 +253,7 @@ class _Measured:
         """Bytes beside the image itself that decoding a file whole takes."""
         found = 0
         for node in self.kept:
-            if isinstance(node.op, Source):
+            if isinstance(node.op, Source) and not node.op.reads_regions:
                 strip = node.op.strip_bytes
                 found = max(found, node.spec.nbytes if strip is None else strip)
         return found
@@ -255,6 +267,17 @@ class _Measured:
         return sum(
             spent * min(1.0, self.needed[node] / self.pixels[node]) for node, spent in self.costs.items() if spent
         )
+
+    def in_order(self, more: Sequence[tuple[Node, str]]) -> dict[Node, str]:
+        """What is kept, and ``more``, each behind what it is made from."""
+        return dict(sorted([*self.kept.items(), *more], key=lambda item: self.place[item[0]]))
+
+    def read_again(self, settings: Settings) -> list[tuple[Node, str]]:
+        """The files that several outputs read: kept, each of their tiles is decoded once."""
+        readers = Counter(node for stage in self.stages for node in stage.order if node not in self.slots)
+        found = [node for node, count in readers.items() if count > 1 and _is_file(node)]
+        fits = sum(node.spec.nbytes for node in [*found, *self.kept]) <= settings.memory_limit // 2
+        return [(node, "several outputs read it") for node in found] if fits or _may_spill(settings) else []
 
     def worth_keeping(self, room: int) -> tuple[Node, str] | None:
         """The node whose pixels, kept in at most ``room`` bytes, save the most time, with the reason; None if none does.
@@ -319,9 +342,17 @@ def _waiting(stage: Stage, workers: int) -> int:
 
 def _spilled(draft: Plan, measured: _Measured) -> Plan:
     """The same plan with kept pixels in files, where all workers are on this host."""
-    if not measured.kept or draft.settings.scheduler not in (None, "threads", "sync", "processes"):
+    if not measured.kept or not _may_spill(draft.settings):
         return draft
     return replace(draft, forecast=_forecast(measured, draft.settings, scratch=True), scratch=True)
+
+
+def _may_spill(settings: Settings) -> bool:
+    return settings.scheduler in (None, "threads", "sync", "processes")
+
+
+def _is_file(node: Node) -> bool:
+    return isinstance(node.op, Source) and node.op.stored_bytes(node.spec.region) > 0
 
 
 def _mib(size: int) -> str:

@@ -16,7 +16,7 @@ from imgrs.config import Settings
 from imgrs.graph.node import Node
 from imgrs.ops.source import FromDask
 from imgrs.plan.choose import plan
-from imgrs.plan.stages import Plan, Stage
+from imgrs.plan.stages import ANYWHERE, Plan
 from imgrs.run.graph import Builder, Graph, Key
 from imgrs.run.tasks import Into
 from imgrs.types import Pixels
@@ -30,25 +30,41 @@ DIRECT_BELOW = 512 * 512
 def compute(outputs: Sequence[Node], settings: Settings) -> list[Pixels]:
     """The pixels of every output, each (height, width, bands); shared work is done once."""
     made = plan(outputs, settings)
-    results: dict[Node, Pixels] = {}
     get, shared = scheduler(settings)
     with scratch_folder(made) as scratch:
         builder = Builder(made, local_names(made, shared), shared, scratch)
-        keys: list[list[Key]] = []
-        stages = [stage for stage in made.stages if stage.kind == "output"]
-        for stage in stages:
+        arrays = Arrays(builder, made, shared)
+        arrays.fill(run(builder.graph, arrays.keys, made, get))
+    return [arrays.pixels[node] for node in made.after]
+
+
+class Arrays:
+    """The arrays of those outputs of a plan that go anywhere: adds the tasks that make them to a graph.
+
+    Tasks that share this process's memory write into the arrays; of others, ``fill`` takes what they made.
+    """
+
+    def __init__(self, builder: Builder, made: Plan, shared: bool) -> None:
+        self.pixels: dict[Node, Pixels] = {}
+        self.keys: list[list[Key]] = []
+        """The tiles of each stage."""
+        self._stages = [stage for stage in made.stages if stage.kind == "output" and stage.sink is ANYWHERE]
+        self._into: list[Into] = []
+        self._shared = shared
+        for stage in self._stages:
             arrays = tuple(np.empty((n.spec.height, n.spec.width, n.spec.bands), n.spec.dtype) for n in stage.nodes)
-            results.update(zip(stage.nodes, arrays, strict=True))
-            name = builder.stage_name(stage)
-            then = Into(arrays) if shared else None
-            keys.append(builder.outputs(stage, then, named_tiles(name), no_wait))
-        gathered = run(builder.graph, keys, made, get)
-    if not shared:
-        for stage, tiles in zip(stages, gathered, strict=True):
-            into = Into(tuple(results[node] for node in stage.nodes))
+            self.pixels.update(zip(stage.nodes, arrays, strict=True))
+            self._into.append(Into(arrays))
+            then = self._into[-1] if shared else None
+            self.keys.append(builder.outputs(stage, then, named_tiles(builder.stage_name(stage)), no_wait))
+
+    def fill(self, gathered: Sequence[Sequence[Any]]) -> None:
+        """Complete the arrays from the values of ``keys``."""
+        if self._shared:
+            return
+        for stage, into, tiles in zip(self._stages, self._into, gathered, strict=True):
             for cell, tile in zip(stage.grid.cells, tiles, strict=True):
                 into(stage.grid.region(*cell), list(tile) if len(stage.nodes) > 1 else [tile])
-    return [results[node] for node in made.after]
 
 
 def to_array(node: Node, settings: Settings) -> Pixels:
@@ -161,8 +177,3 @@ def local_names(made: Plan, shared: bool) -> Callable[[Node], str]:
         return names[node]
 
     return named
-
-
-def output_stages(made: Plan) -> list[Stage]:
-    """The stages that make what was asked for."""
-    return [stage for stage in made.stages if stage.kind == "output"]

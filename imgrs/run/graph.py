@@ -112,7 +112,7 @@ class Builder:
     def _keep(self, stage: Stage) -> None:
         name = self.stage_name(stage)
         (node,) = stage.nodes
-        if self._scratch and isinstance(node.op, Source):
+        if self._scratch and isinstance(node.op, Source) and stage.kind == "decode":
             self.graph[(name, 0, 0)] = (DecodeToScratch(node.op, node.spec, self._scratch),)
         else:
             program = self._program(stage)

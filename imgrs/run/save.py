@@ -1,61 +1,81 @@
-"""Saves an image: tiles are encoded in the tasks that make them, and the old file stays until the new one is whole."""
+"""Saves images: tiles are encoded in the tasks that make them, and the old file stays until the new one is whole.
+
+Several images are saved in one run: they are planned together, and what they share is made once.
+"""
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from imgrs.config import Settings
-from imgrs.errors import ArgumentTypeError, SaveError
 from imgrs.graph.node import Node
 from imgrs.io import format_for
-from imgrs.io.atomic import replacing
-from imgrs.io.format import Encoder, TileEncoder, WholeEncoder
+from imgrs.io.format import Encoder, Placed, TileEncoder, WholeEncoder
 from imgrs.plan.choose import WAITING_PER_WORKER, plan
-from imgrs.plan.stages import ANYWHERE, Sink
-from imgrs.run.engine import compute, local_names, output_stages, run, scheduler, scratch_folder
-from imgrs.run.graph import Builder, Graph, Key
-from imgrs.run.pyramid import HALVINGS, EncodeLevels, rest_of, with_levels
-from imgrs.run.tasks import Encode, Place
-from imgrs.types import Spec
+from imgrs.plan.stages import ANYWHERE, Plan, Sink
+from imgrs.run.engine import Arrays, local_names, run, scheduler, scratch_folder
+from imgrs.run.graph import Builder, Key
+from imgrs.run.journal import Entry, Journal
+from imgrs.run.landing import landing, path_of, resumable
+from imgrs.run.pyramid import HALVINGS, Encode, Encoded, Place, job_of, jobs_of, rest_key
+from imgrs.types import Pixels, Spec
+
+
+@dataclass(frozen=True)
+class Output:
+    """An image to be saved, and where; what its format cannot hold was refused."""
+
+    node: Node
+    target: Any
+    encoder: Encoder
+
+    @classmethod
+    def of(
+        cls, node: Node, target: Any, format: str | None, info: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> Output:
+        """Check a save. Raises ``ArgumentError`` for what the format cannot hold."""
+        return cls(node, target, format_for(path_of(target), format).encoder(node.spec, info, options))
 
 
 def save(
-    node: Node,
-    target: Any,
-    format: str | None,
-    info: Mapping[str, Any],
-    options: Mapping[str, Any],
-    settings: Settings,
-) -> None:
-    """Compute ``node`` and write it to ``target``, a path, a URL or a binary file object.
+    outputs: Sequence[Output], settings: Settings, statistics: Sequence[Node] = (), resume: bool = False
+) -> list[Pixels]:
+    """Compute images and write each to its target; returns the pixels of ``statistics``, made on the way.
 
-    Raises ``ArgumentError`` for what the format cannot hold, before anything is computed, and ``SaveError``.
+    With ``resume`` a save (of one image) that its process did not live to finish is gone on with. Raises ``SaveError``.
     """
-    path = _path(target)
-    remote = path is not None and "://" in path
-    encoder = format_for(path, format).encoder(node.spec, info, options)
     with ExitStack() as stack:
-        if path is None or remote:
-            folder = tempfile.mkdtemp(prefix="imgrs-save-")
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            temporary = os.path.join(folder, "image")
+        journal = None
+        if resume:
+            journal = stack.enter_context(resumable(outputs[0].target, outputs[0].encoder))
+            settings = replace(settings, chunks=settings.chunks or journal.tile())
+            paths = [journal.image]
         else:
-            temporary = stack.enter_context(replacing(path))
-        if isinstance(encoder, TileEncoder):
-            _save_tiles(node, encoder, temporary, settings)
-        else:
-            assert isinstance(encoder, WholeEncoder)
-            Path(temporary).write_bytes(encoder.encode(compute([node], settings)[0]))
-        if path is None:
-            _copy(temporary, target)
-        elif remote:
-            _put(temporary, path)
+            paths = [stack.enter_context(landing(output.target, output.encoder)) for output in outputs]
+        sinks = [*(_sink(output.encoder) for output in outputs), *(ANYWHERE for _ in statistics)]
+        made = plan([*(output.node for output in outputs), *statistics], settings, sinks)
+        get, shared = scheduler(settings)
+        scratch = stack.enter_context(scratch_folder(made))
+        builder = Builder(made, local_names(made, shared), shared, scratch)
+        files: list[_TiledFile | _WholeFile] = []
+        for place, (output, path) in enumerate(zip(outputs, paths, strict=True)):
+            if isinstance(output.encoder, TileEncoder):
+                files.append(_TiledFile(builder, made, place, output.encoder, path, journal))
+            else:
+                assert isinstance(output.encoder, WholeEncoder)
+                files.append(_WholeFile(made.after[place], output.encoder, path))
+        arrays = Arrays(builder, made, shared)
+        results = run(builder.graph, [*(file.keys for file in files), *arrays.keys], made, get)
+        arrays.fill(results[len(files) :])
+        for file, result in zip(files, results, strict=False):
+            file.finish(result, arrays)
+        return [arrays.pixels[node] for node in made.after[len(outputs) :]]
 
 
 def sink_of(spec: Spec, format: str | None) -> Sink:
@@ -63,55 +83,6 @@ def sink_of(spec: Spec, format: str | None) -> Sink:
     if format is None:
         return ANYWHERE
     return _sink(format_for(None, format).encoder(spec, {}, {}))
-
-
-def _path(target: Any) -> str | None:
-    if isinstance(target, (str, os.PathLike)):
-        return os.fspath(target)
-    if callable(getattr(target, "write", None)):
-        return None
-    raise ArgumentTypeError(f"save: target must be a path, a URL or a binary file object, got {type(target).__name__}")
-
-
-def _save_tiles(node: Node, encoder: TileEncoder, path: str, settings: Settings) -> None:
-    """Encode each tile where it is made, and place the tiles in order; at most a window of them waits."""
-    made = plan([node], settings, [_sink(encoder)])
-    get, shared = scheduler(settings)
-    (stage,) = output_stages(made)
-    place = Place(encoder, path, encoder.begin(path))
-    window = WAITING_PER_WORKER * settings.workers
-    columns = 1 if stage.by_rows else stage.grid.columns
-
-    def placed_before(i: int) -> list[Key]:
-        return [("place", "encode", *divmod(i - window, columns))] if i >= window else []
-
-    alpha = node.spec.alpha
-    then = Encode(encoder) if encoder.levels == 1 else EncodeLevels(encoder, alpha)
-    with scratch_folder(made) as scratch:
-        builder = Builder(made, local_names(made, shared), shared, scratch)
-        keys = builder.outputs(stage, then, lambda row, column: ("encode", row, column), placed_before)
-        jobs = {key: builder.graph.pop(key) for key in keys}
-        if encoder.levels > 1:
-            jobs = with_levels(jobs, stage.grid, encoder, alpha)
-        places = _placed(builder.graph, jobs, place, encoder.levels > 1)
-        (results,) = run(builder.graph, [places], made, get)
-    encoder.finish(path, results[-1][0], [row for _, rows in results for row in rows])
-
-
-def _placed(graph: Graph, jobs: Graph, place: Place, rests: bool) -> list[Key]:
-    """Add jobs to a graph, and after each the task that puts what it made behind what the one before it made.
-
-    Every task comes after what it waits for, so that a plain loop can run them too. Returns the keys of the places.
-    """
-    places: list[Key] = []
-    for key, task in jobs.items():
-        graph[key] = task
-        if rests:
-            name, pick = rest_of(key)
-            graph[name] = pick
-        graph["place", *key] = (place, key, *places[-1:])
-        places.append(("place", *key))
-    return places
 
 
 def _sink(encoder: Encoder) -> Sink:
@@ -122,19 +93,91 @@ def _sink(encoder: Encoder) -> Sink:
     return Sink((width << larger, height << larger), encoder.by_rows)
 
 
-def _copy(path: str, target: Any) -> None:
-    try:
-        with open(path, "rb") as file:
-            while part := file.read(1 << 22):
-                target.write(part)
-    except OSError as error:
-        raise SaveError(f"the file object could not be written: {error}") from error
+class _WholeFile:
+    """A file that is made at once from all pixels of an image."""
+
+    keys: ClassVar[list[Key]] = []
+
+    def __init__(self, node: Node, encoder: WholeEncoder, path: str) -> None:
+        self._node, self._encoder, self._path = node, encoder, path
+
+    def finish(self, results: Any, arrays: Arrays) -> None:
+        Path(self._path).write_bytes(self._encoder.encode(arrays.pixels[self._node]))
 
 
-def _put(path: str, url: str) -> None:
-    from imgrs.io.remote import put
+class _TiledFile:
+    """A file whose tiles are encoded by tasks: adds those to a graph, and completes the file when they have run.
 
-    try:
-        put(path, url)
-    except Exception as error:  # every file system of fsspec has its own
-        raise SaveError(f"{url} could not be written: {error}") from error
+    Tiles are put in their places in order, and at most a window of them waits; or anywhere at any time, where the format
+    has a place for each. What a journal says is done is not done again.
+    """
+
+    def __init__(
+        self, builder: Builder, made: Plan, place: int, encoder: TileEncoder, path: str, journal: Journal | None
+    ) -> None:
+        self._encoder, self._path = encoder, path
+        spec, stage = made.after[place].spec, made.stage_of(place)
+        done = _done(made, place, encoder, stage.grid.tile, journal)
+        self._offset = done[-1].offset if done else encoder.begin(path)
+        self._done = [row for entry in done for row in entry.placed]
+        if done and not encoder.scattered:
+            os.truncate(path, self._offset)
+        put = Place(encoder, path, self._offset, journal)
+        encode = Encode(encoder, spec.alpha, put if encoder.scattered else None)
+        name = f"imgrs-save-{uuid.uuid4().hex}"
+        finished = {(name, entry.job) for entry in done}
+        window = WAITING_PER_WORKER * made.settings.workers
+        order = [(name, job_of(0, region)) for region in stage.regions]
+
+        def key(row: int, column: int) -> Key:
+            return name, job_of(0, stage.grid.region(row, column))
+
+        def placed_before(i: int) -> list[Key]:
+            if i < window or encoder.scattered or order[i - window] in finished:
+                return []
+            return [("place", *order[i - window])]
+
+        keys = builder.outputs(stage, encode, key, placed_before)
+        jobs, joined = jobs_of({key: builder.graph.pop(key) for key in keys}, stage.grid, encode)
+        rests = {member for key, members in joined.items() if key not in finished for member in members}
+        self.keys: list[Key] = []
+        for job, task in jobs.items():
+            if job not in finished:
+                builder.graph[job] = task
+                before = self.keys[-1:]
+                self.keys.append(("place", *job))
+                builder.graph[self.keys[-1]] = (_placed, job) if encoder.scattered else (put, job, *before)
+            if job in rests and job not in finished:
+                builder.graph[rest_key(job)] = (_rest, job)
+            elif job in rests and journal is not None:
+                builder.graph[rest_key(job)] = (_Rest(journal, job[1]),)
+
+    def finish(self, results: Sequence[tuple[int, list[Placed]]], arrays: Arrays) -> None:
+        placed = [*self._done, *(row for _, rows in results for row in rows)]
+        self._encoder.finish(self._path, results[-1][0] if results else self._offset, placed)
+
+
+def _done(made: Plan, place: int, encoder: TileEncoder, tile: tuple[int, int], journal: Journal | None) -> list[Entry]:
+    """What an earlier process has done of this save."""
+    what = f"{made.before[place].key} {made.settings.optimizer} {encoder!r}"
+    return journal.entries(encoder) if journal is not None and journal.begin(what, tile) else []
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """The smallest copy that an earlier process had made."""
+
+    journal: Journal
+    job: str
+
+    def __call__(self) -> Pixels:
+        return self.journal.rest(self.job)
+
+
+def _rest(made: Encoded) -> Pixels | None:
+    """The smallest copy alone, so that what was encoded can be forgotten."""
+    return made.rest
+
+
+def _placed(made: Encoded) -> tuple[int, list[Placed]]:
+    return 0, made.placed

@@ -1,4 +1,4 @@
-"""What runs inside a task: make a tile, then hand it on; gather a statistic; put encoded tiles in their place.
+"""What runs inside a task: make a tile, then hand it on, keep it, or gather a statistic of it.
 
 Everything here is a plain function or a small picklable value; no task holds an open file.
 """
@@ -9,18 +9,14 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 
 from imgrs.graph.op import Fold, Source
-from imgrs.io.format import TileEncoder
 from imgrs.plan.program import Program
 from imgrs.run.tile import Block, compute_tile
 from imgrs.types import Pixels, Region, Spec, Tile
-
-Placed: TypeAlias = tuple[int, list[tuple[int, int, int]]]
-"""The next free offset of a file, and (tile index, offset, length) of what was written."""
 
 
 class Then(Protocol):
@@ -155,30 +151,6 @@ class Finish:
 
     def __call__(self, total: Sequence[Any]) -> Pixels:
         return self.gather.folds[self.place].finish(total[self.place], self.gather.spec)
-
-
-@dataclass(frozen=True)
-class Encode:
-    """Compress a tile for a file, in the task that made it."""
-
-    encoder: TileEncoder
-
-    def __call__(self, region: Region, results: list[Pixels]) -> list[tuple[int, bytes]]:
-        return self.encoder.encode(region, results[0])
-
-
-@dataclass(frozen=True)
-class Place:
-    """Write encoded tiles behind those before them; short, and one at a time, so that the file's bytes are fixed."""
-
-    encoder: TileEncoder
-    path: str
-    start: int
-
-    def __call__(self, made: Any, before: Placed | None = None) -> Placed:
-        """``made`` is a list of (number, bytes), or something that has one as ``tiles``."""
-        tiles = getattr(made, "tiles", made)
-        return self.encoder.place(self.path, before[0] if before else self.start, tiles)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,117 @@
+"""Where a finished file goes: to a path in one step, to a URL, or into a file object."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from imgrs.errors import ArgumentError, ArgumentTypeError, SaveError
+from imgrs.io.atomic import refusals_told, take_place, working_folder
+from imgrs.io.format import Encoder
+from imgrs.run.journal import Journal, journal_of
+
+STDOUT = "-"
+
+
+def path_of(target: Any) -> str | None:
+    """The path or URL that a target is; None for a file object, and for ``"-"``, the standard output."""
+    if isinstance(target, (str, os.PathLike)):
+        path = os.fspath(target)
+        return None if path == STDOUT else path
+    if callable(getattr(target, "write", None)):
+        return None
+    raise ArgumentTypeError(f"save: target must be a path, a URL or a binary file object, got {type(target).__name__}")
+
+
+@contextmanager
+def landing(target: Any, encoder: Encoder) -> Iterator[str]:
+    """The path at which ``encoder`` writes; when the block ends well, what is there goes to ``target``."""
+    path = path_of(target)
+    if path is not None and "://" in path:
+        if encoder.folder:
+            yield path  # the document that makes it an image is written last
+            return
+        with _staged() as staged:
+            yield staged
+            _put(staged, path)
+    elif path is None or _is_stream(path):
+        if encoder.folder:
+            raise ArgumentError("save: this format is a folder of files; it needs a path or a URL")
+        with _staged() as staged:
+            yield staged
+            _copy(staged, sys.stdout.buffer if target == STDOUT else target)
+    else:
+        resolved = os.path.realpath(path)
+        _check_replaceable(resolved, encoder)
+        with working_folder(resolved) as work:
+            staged = os.path.join(work, "image")
+            yield staged
+            _land(staged, resolved, encoder)
+
+
+@contextmanager
+def resumable(target: Any, encoder: Encoder) -> Iterator[Journal]:
+    """The journal of a save to ``target``; when the block ends well, its image goes there, else it stays for next time."""
+    path = path_of(target)
+    if path is None or "://" in path or _is_stream(path):
+        raise ArgumentError(f"save: resume=True needs a path on this host, got {target!r}")
+    resolved = os.path.realpath(path)
+    _check_replaceable(resolved, encoder)
+    with journal_of(resolved) as journal:
+        yield journal
+        _land(journal.image, resolved, encoder)
+
+
+def _land(staged: str, target: str, encoder: Encoder) -> None:
+    with refusals_told(target):
+        for part, name in encoder.parts(target).items():
+            take_place(os.path.join(staged, part) if part else staged, name)
+
+
+def _check_replaceable(target: str, encoder: Encoder) -> None:
+    """A folder is replaced by a format of folders only, and only where an image of that format is in it."""
+    for name in encoder.parts(target).values():
+        if os.path.isdir(name) and not (encoder.folder and os.path.exists(os.path.join(name, encoder.folder))):
+            raise SaveError(f"{name} is a folder, not an image of this format; remove it or save under another name")
+
+
+def _is_stream(path: str) -> bool:
+    """Whether a path is a pipe or a device: those are written, never replaced."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+@contextmanager
+def _staged() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="imgrs-save-") as folder:
+        yield os.path.join(folder, "image")
+
+
+def _copy(path: str, target: Any) -> None:
+    try:
+        with open(path, "rb") as file, _opened(target) as out:
+            while part := file.read(1 << 22):
+                out.write(part)
+    except OSError as error:
+        raise SaveError(f"{target} could not be written: {error}") from error
+
+
+@contextmanager
+def _opened(target: Any) -> Iterator[Any]:
+    if not isinstance(target, (str, os.PathLike)):
+        yield target
+        return
+    with open(target, "wb") as stream:
+        yield stream
+
+
+def _put(path: str, url: str) -> None:
+    from imgrs.io.remote import put
+
+    try:
+        put(path, url)
+    except Exception as error:  # every file system of fsspec has its own
+        raise SaveError(f"{url} could not be written: {error}") from error
