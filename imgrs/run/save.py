@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from imgrs.config import Settings
+from imgrs.errors import ArgumentError
 from imgrs.graph.node import Node
 from imgrs.io import format_for
 from imgrs.io.format import Encoder, Placed, TileEncoder, WholeEncoder
@@ -53,6 +54,8 @@ def save(
     with ExitStack() as stack:
         journal = None
         if resume:
+            if not isinstance(outputs[0].encoder, TileEncoder):
+                raise ArgumentError("save: resume=True needs a format that is written tile by tile, such as TIFF")
             journal = stack.enter_context(resumable(outputs[0].target, outputs[0].encoder))
             settings = replace(settings, chunks=settings.chunks or journal.tile())
             paths = [journal.image]
