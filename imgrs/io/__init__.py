@@ -16,6 +16,8 @@ HEAD = 64
 def formats() -> tuple[Format, ...]:
     """Every format, in the order in which content is tried."""
     from imgrs.io import pillow_formats as pillow
+    from imgrs.io.deepzoom import DeepZoomFormat
+    from imgrs.io.iiif import IiifFormat
     from imgrs.io.npy import NpyFormat
     from imgrs.io.pnm import PnmFormat
     from imgrs.io.tiff import TiffFormat
@@ -33,6 +35,8 @@ def formats() -> tuple[Format, ...]:
         pillow.QoiFormat(),
         pillow.IcoFormat(),
         NpyFormat(),
+        DeepZoomFormat(),
+        IiifFormat(),
         pillow.TgaFormat(),
     )
 
@@ -51,9 +55,9 @@ def _recognized(resource: Resource) -> Format:
     if not head:
         raise UnsupportedFormatError(f"{resource.name} is empty, not an image")
     for format in formats():
-        if format.matches(head):
+        if format.is_read and format.matches(head):
             return format
-    known = ", ".join(format.name for format in formats())
+    known = ", ".join(format.name for format in formats() if format.is_read)
     kind = "text" if head.isascii() and head.decode("ascii").isprintable() else "not an image of a known format"
     raise UnsupportedFormatError(f"{resource.name} is {kind}; the known formats are {known}")
 
@@ -62,8 +66,8 @@ def format_for(path: str | None, name: str | None) -> Format:
     """The format to save as: by its name (as Pillow has it, any case), else by the path's extension."""
     if name is not None and not isinstance(name, str):
         raise ArgumentTypeError(f"save: format must be a name, got {type(name).__name__}")
-    by_name: Mapping[str, Format] = {format.name: format for format in formats()}
-    by_extension = {extension: format for format in formats() for extension in format.extensions}
+    by_name: Mapping[str, Format] = {format.name: format for format in formats() if format.is_written}
+    by_extension = {extension: format for format in by_name.values() for extension in format.extensions}
     known = ", ".join(by_name)
     if name is not None:
         found = by_name.get(name.upper()) or by_extension.get(f".{name.lower().lstrip('.')}")

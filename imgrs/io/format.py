@@ -150,6 +150,8 @@ class Format(ABC):
     """Pillow's name: ``"TIFF"``."""
     extensions: ClassVar[tuple[str, ...]]
     """Lower case, with the dot; the first is the usual one."""
+    is_read: ClassVar[bool] = True
+    is_written: ClassVar[bool] = True
 
     @abstractmethod
     def matches(self, head: bytes) -> bool:

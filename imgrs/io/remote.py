@@ -120,6 +120,12 @@ def _stamp(info: dict[str, Any]) -> str:
     return ""
 
 
+def pipe(url: str, data: bytes) -> None:
+    """Write a small file behind a URL."""
+    system, target = _system(url)
+    system.pipe_file(target, data)
+
+
 def put(path: str, url: str) -> None:
     """Copy a finished file to a URL."""
     system, target = _system(url)

@@ -1,0 +1,133 @@
+"""Folders of small tiles at every halving, each tile a file of its own, for viewers in a browser.
+
+What is common to Deep Zoom and IIIF: numbering, compressing and placing tiles. Their names and documents are in modules
+beside this one.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from imgrs.errors import ArgumentError, UnsupportedFormatError
+from imgrs.io.files import read_file, write_file
+from imgrs.io.format import Format, Options, Placed, Reader, TileEncoder
+from imgrs.io.options import check_image, check_options, check_whole
+from imgrs.io.resource import Resource
+from imgrs.types import Pixels, Region, Spec
+
+LEVEL, COLUMN = 48, 24
+"""Bits of a tile's number below its copy, and below its column; the row is in those that are left."""
+
+_SUFFIXES = {"jpg": "jpg", "jpeg": "jpg", "png": "png"}
+_KINDS = {
+    "jpg": [("L", "uint8"), ("RGB", "uint8")],
+    "png": [
+        ("L", "uint8"),
+        ("LA", "uint8"),
+        ("RGB", "uint8"),
+        ("RGBA", "uint8"),
+        ("I;16", "uint16"),
+        ("RGB", "uint16"),
+    ],
+}
+
+
+@dataclass(frozen=True)
+class TilesEncoder(TileEncoder):
+    """A folder of square tiles; those at the right and lower edge are smaller."""
+
+    scattered: ClassVar[bool] = True
+    spec: Spec
+    side: int
+    suffix: str
+    quality: int
+    levels: int
+
+    @classmethod
+    def checked(cls, name: str, spec: Spec, options: Options, side: int) -> Mapping[str, Any]:
+        """The options that these formats share. Raises ``ArgumentError``."""
+        suffix = options.get("tile_format", "png" if spec.alpha or spec.dtype == "uint16" else "jpg")
+        if suffix not in _SUFFIXES:
+            raise ArgumentError(f'save: {name} tile_format must be "jpg" or "png", got {suffix!r}')
+        suffix = _SUFFIXES[suffix]
+        check_image(f"{name} of {suffix}", spec, _KINDS[suffix])
+        return {
+            "side": check_whole(name, "tile", options.get("tile", side), 16, 1 << 14),
+            "suffix": suffix,
+            "quality": check_whole(name, "quality", options.get("quality", 85), 1, 100),
+        }
+
+    @property
+    def unit(self) -> tuple[int, int]:  # type: ignore[override]  # a property serves where the base declares an attribute
+        return self.side, self.side
+
+    def size(self, level: int) -> tuple[int, int]:
+        """Width and height of a copy."""
+        return -(-self.spec.width >> level), -(-self.spec.height >> level)
+
+    @abstractmethod
+    def name(self, level: int, column: int, row: int) -> str:
+        """The file of a tile, within the folder."""
+
+    @abstractmethod
+    def document(self) -> tuple[str, bytes]:
+        """The file that makes the folder an image: its name and content."""
+
+    def begin(self, path: str) -> int:
+        if "://" not in path:
+            os.makedirs(path, exist_ok=True)
+        return 0
+
+    def encode(self, region: Region, pixels: Pixels, level: int = 0) -> list[tuple[int, bytes]]:
+        encoded = []
+        for box in region.tiles(self.unit):
+            number = level << LEVEL | box.left // self.side << COLUMN | box.top // self.side
+            encoded.append((number, self._compressed(pixels[box.slices_in(region)])))
+        return encoded
+
+    def _compressed(self, pixels: Pixels) -> bytes:
+        import imagecodecs
+
+        tile = np.ascontiguousarray(pixels[..., 0] if self.spec.bands == 1 else pixels)
+        if self.suffix == "png":
+            return bytes(imagecodecs.png_encode(tile, level=3))
+        subsampling = None if self.spec.bands == 1 else "420"
+        return bytes(imagecodecs.jpeg8_encode(tile, level=self.quality, subsampling=subsampling))
+
+    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[Placed]]:
+        for number, data in tiles:
+            write_file(path, self._name(number), data)
+        return offset, [(number, 0, len(data)) for number, data in tiles]
+
+    def stored(self, path: str, placed: Placed) -> bytes:
+        return read_file(path, self._name(placed[0]))
+
+    def finish(self, path: str, offset: int, placed: list[Placed]) -> None:
+        write_file(path, *self.document())
+
+    def _name(self, number: int) -> str:
+        rows = (1 << COLUMN) - 1
+        return self.name(number >> LEVEL, number >> COLUMN & rows, number & rows)
+
+
+class TilesFormat(Format):
+    """A format that is written only: viewers read it."""
+
+    is_read: ClassVar[bool] = False
+
+    def matches(self, head: bytes) -> bool:
+        return False
+
+    def open(self, resource: Resource) -> Reader:
+        raise UnsupportedFormatError(f"{resource.name}: {self.name} is written, for viewers, and not read")
+
+
+def check_tiles_options(name: str, options: Options, *more: str) -> None:
+    """Raise ``ArgumentError`` for an option that a format of tiles does not have."""
+    check_options(name, options, ("tile", "tile_format", "quality", *more))
