@@ -20,10 +20,11 @@ def formats() -> tuple[Format, ...]:
     from imgrs.io.iiif import IiifFormat
     from imgrs.io.npy import NpyFormat
     from imgrs.io.pnm import PnmFormat
-    from imgrs.io.tiff import TiffFormat
+    from imgrs.io.tiff import OmeTiffFormat, TiffFormat
 
     return (
         TiffFormat(),
+        OmeTiffFormat(),
         pillow.PngFormat(),
         pillow.JpegFormat(),
         pillow.WebpFormat(),
@@ -76,7 +77,8 @@ def format_for(path: str | None, name: str | None) -> Format:
         return found
     if path is None:
         raise ArgumentError(f"save: a file object needs format=, one of {known}")
-    extension = os.path.splitext(path)[1].lower()
-    if extension not in by_extension:
+    endings = [extension for extension in by_extension if path.lower().endswith(extension)]
+    if not endings:
+        extension = os.path.splitext(path)[1].lower()
         raise ArgumentError(f"save: no format has the extension {extension!r}; give format=, one of {known}")
-    return by_extension[extension]
+    return by_extension[max(endings, key=len)]

@@ -21,7 +21,7 @@ def orientation(info: Mapping[str, Any]) -> int:
     """How the image lies, from 1 (upright) to 8; 1 where nothing, or nonsense, is said."""
     found = info.get("orientation")
     if found is None and "exif" in info:
-        found = _exif(info["exif"]).get(ORIENTATION)
+        found = parsed_exif(info["exif"]).get(ORIENTATION)
     return found if isinstance(found, int) and found in TURNS else 1
 
 
@@ -29,7 +29,7 @@ def upright(info: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata of the image once it was set upright."""
     found = {name: value for name, value in info.items() if name != "orientation"}
     if "exif" in info and orientation(info) != 1:
-        exif = _exif(info["exif"])
+        exif = parsed_exif(info["exif"])
         exif[ORIENTATION] = 1
         found["exif"] = exif.tobytes()
     return found
@@ -42,7 +42,7 @@ def exif_bytes(info: Mapping[str, Any]) -> bytes | None:
         return found
     if orientation(info) == 1:
         return None
-    exif = _exif(b"")
+    exif = parsed_exif(b"")
     exif[ORIENTATION] = orientation(info)
     made: bytes = exif.tobytes()
     return made
@@ -61,7 +61,8 @@ def plain(info: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _exif(data: bytes) -> Any:
+def parsed_exif(data: bytes) -> Any:
+    """EXIF as Pillow reads it: a ``PIL.Image.Exif``, empty where the data are nonsense."""
     import PIL.Image
 
     exif = PIL.Image.Exif()
@@ -76,7 +77,7 @@ def _exif(data: bytes) -> Any:
 def _named_tags(data: bytes) -> dict[str, Any]:
     from PIL import ExifTags
 
-    exif = _exif(data)
+    exif = parsed_exif(data)
     tags = dict(exif)
     names = {number: name for name, number in ExifTags.Base.__members__.items()}
     for group in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):

@@ -22,7 +22,7 @@ from imgrs.io.resource import Resource, as_file
 from imgrs.types import Pixels, Region, Spec
 
 COMPRESSIONS = {1: "raw", 5: "tiff_lzw", 7: "jpeg", 8: "tiff_adobe_deflate", 32773: "packbits", 32946: "tiff_deflate"}
-COMPRESSIONS |= {50000: "zstd", 34926: "zstd"}
+COMPRESSIONS |= {50000: "zstd", 34926: "zstd", 50001: "webp"}
 """Pillow's names of the compressions that are read."""
 REDUCED = 1
 """The bit of NewSubfileType that says: a smaller copy of another page."""
@@ -47,6 +47,20 @@ class TiffFormat(Format):
         from imgrs.io.tiff_write import TiffEncoder
 
         return TiffEncoder.of(spec, info, options)
+
+
+@dataclass(frozen=True)
+class OmeTiffFormat(TiffFormat):
+    """A TIFF with OME-XML, by its name; it is opened as any TIFF."""
+
+    name: ClassVar[str] = "OME-TIFF"
+    extensions: ClassVar[tuple[str, ...]] = (".ome.tif", ".ome.tiff")
+    is_read: ClassVar[bool] = False
+
+    def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
+        from imgrs.io.tiff_write import TiffEncoder
+
+        return TiffEncoder.of(spec, info, options, ome=True)
 
 
 class TiffReader(Reader):

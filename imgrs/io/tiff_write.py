@@ -1,14 +1,15 @@
 """Writing TIFF: tiles are compressed apart, in the tasks that make them; tables are written at the end.
 
-The layout follows TIFF 6.0, its Technical Note 3 (predictor 3), and the BigTIFF proposal of AWare Systems.
+The layout follows TIFF 6.0, its Technical Note 3 (predictor 3), and the BigTIFF proposal of AWare Systems; with
+``cog``, OGC 21-026 (Cloud Optimized GeoTIFF).
 """
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ import numpy as np
 from imgrs.errors import ArgumentError
 from imgrs.io.format import Options, Placed, TileEncoder
 from imgrs.io.metadata import orientation
-from imgrs.io.options import check_image, check_options, check_whole
+from imgrs.io.ome import ome_xml
+from imgrs.io.options import check_flag, check_image, check_options, check_whole
+from imgrs.io.tiff_directory import Entry, tables
 from imgrs.types import Pixels, Region, Spec
 
 TILE = 512
@@ -26,17 +29,29 @@ LEVEL = 40
 BIG_ABOVE = 3_900_000_000
 """Bytes of pixels from which offsets may not fit 32 bits."""
 
-CODES = {"none": 1, "lzw": 5, "jpeg": 7, "deflate": 8, "zstd": 50000}
+YCBCR = 6
+"""The photometric interpretation of color as JPEG stores it."""
+FULL_COLOR = 90
+"""The quality from which JPEG keeps a sample of color for each pixel."""
+
+CODES = {"none": 1, "lzw": 5, "jpeg": 7, "deflate": 8, "zstd": 50000, "webp": 50001}
 _NAMES = {
     "none": "none", "raw": "none", "lzw": "lzw", "tiff_lzw": "lzw", "jpeg": "jpeg", "tiff_jpeg": "jpeg",
     "deflate": "deflate", "zip": "deflate", "tiff_deflate": "deflate", "tiff_adobe_deflate": "deflate", "zstd": "zstd",
+    "webp": "webp",
 }  # fmt: skip
+_PREDICTED = ("deflate", "zstd", "lzw")
 _LEVELS = {"deflate": (0, 12, 1), "zstd": (1, 22, 1)}
 _KINDS = [
     *((mode, dtype) for mode in ("LA", "RGB", "RGBA", "CMYK", "multiband") for dtype in ("uint8", "uint16", "float32")),
     ("L", "uint8"), ("I;16", "uint16"), ("F", "float32"), ("1", "bool"),
 ]  # fmt: skip
-_OPTIONS = ("compression", "level", "predictor", "tile", "bigtiff", "quality", "dpi", "icc_profile", "xmp", "pyramid")
+_HELD = {"jpeg": (("L", "uint8"), ("RGB", "uint8")), "webp": (("RGB", "uint8"), ("RGBA", "uint8"))}
+"""Kinds that a compression is limited to."""
+_OPTIONS = (
+    "compression", "level", "predictor", "tile", "bigtiff", "quality", "lossless", "dpi", "icc_profile", "xmp", "exif",
+    "pyramid", "cog",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,46 +67,75 @@ class TiffEncoder(TileEncoder):
     dpi: tuple[float, float] | None
     icc_profile: bytes | None
     xmp: bytes | None
+    exif: bytes | None
     orientation: int
     levels: int = 1
+    cog: bool = False
+    """Whether tables and small copies stand in front (Cloud Optimized GeoTIFF, without a place on the earth)."""
+    ome: bool = False
+    """Whether OME-XML describes the image, and smaller copies hang below it."""
+    lossless: bool = False
 
     @classmethod
-    def of(cls, spec: Spec, info: Mapping[str, Any], options: Options) -> TiffEncoder:
+    def of(cls, spec: Spec, info: Mapping[str, Any], options: Options, ome: bool = False) -> TiffEncoder:
         """Check the options of a save. Raises ``ArgumentError`` naming the one that is wrong."""
         check_image("TIFF", spec, _KINDS)
         check_options("TIFF", options, _OPTIONS)
         compression = _compression(options.get("compression"))
-        if compression == "jpeg" and (spec.mode, spec.dtype) not in (("L", "uint8"), ("RGB", "uint8")):
-            raise ArgumentError("save: TIFF compression 'jpeg' holds 8-bit L and RGB images; use 'deflate'")
+        if compression in _HELD:
+            check_image(f"TIFF of compression {compression!r}", spec, _HELD[compression])
         low, high, usual = _LEVELS.get(compression, (1, 100, 90))
-        name = "quality" if compression == "jpeg" else "level"
-        level = check_whole("TIFF", name, options.get(name, usual), low, high)
-        predictor = options.get("predictor", compression in ("deflate", "zstd", "lzw") and spec.dtype != "bool")
-        big = options.get("bigtiff", spec.nbytes > BIG_ABOVE)
-        pyramid = options.get("pyramid", False)
-        for key, value in (("predictor", predictor), ("bigtiff", big), ("pyramid", pyramid)):
-            if not isinstance(value, bool):
-                raise ArgumentError(f"save: TIFF {key} must be True or False, got {value!r}")
+        name = "quality" if compression in _HELD else "level"
+        flags = {
+            "predictor": compression in _PREDICTED and spec.dtype != "bool",
+            "bigtiff": spec.nbytes * (1 + any(options.get(name) for name in ("pyramid", "cog")) / 3) > BIG_ABOVE,
+            "pyramid": False,
+            "cog": False,
+            "lossless": False,
+        }
+        flags = {key: check_flag(f"TIFF {key}", options.get(key, default)) for key, default in flags.items()}
         unit = _tile(options.get("tile"), spec)
         return cls(
             spec,
             unit,
             compression,
-            level,
-            predictor and compression in ("deflate", "zstd", "lzw"),
-            big,
+            check_whole("TIFF", name, options.get(name, usual), low, high),
+            flags["predictor"] and compression in _PREDICTED,
+            flags["bigtiff"],
             _dpi(options.get("dpi", info.get("dpi"))),
             options.get("icc_profile", info.get("icc_profile")),
             options.get("xmp", info.get("xmp")),
+            options.get("exif", info.get("exif")),
             orientation(info),
-            _levels(spec, unit) if pyramid else 1,
+            _levels(spec, unit) if flags["pyramid"] or flags["cog"] else 1,
+            flags["cog"],
+            ome,
+            flags["lossless"],
         )
 
     def begin(self, path: str) -> int:
-        head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if self.big else struct.pack("<2sHI", b"II", 42, 0)
+        head = self._head(0)
         with open(path, "wb") as file:
             file.write(head)
         return len(head)
+
+    def _head(self, first: int) -> bytes:
+        """The head of a file whose first directory is at ``first``."""
+        if self.big:
+            return struct.pack("<2sHHHQ", b"II", 43, 8, 0, first)
+        return struct.pack("<2sHI", b"II", 42, first)
+
+    @property
+    def _photometric(self) -> int:
+        """How color is stored: as JPEG does it best, else as it is."""
+        if self.compression == "jpeg" and self.spec.bands == 3:
+            return YCBCR
+        return {"gray": 1, "srgb": 2, "cmyk": 5}.get(self.spec.encoding, 1)
+
+    @property
+    def _sampling(self) -> int:
+        """Pixels for each sample of color, along each axis: at high quality, one."""
+        return 2 if self.level < FULL_COLOR else 1
 
     def encode(self, region: Region, pixels: Pixels, level: int = 0) -> list[tuple[int, bytes]]:
         width, height = self.unit
@@ -117,15 +161,11 @@ class TiffEncoder(TileEncoder):
         if tile.dtype == bool:
             tile = np.packbits(tile[..., 0], axis=1)[..., None]
         if self.compression == "jpeg":
-            space = None if self.spec.bands == 1 else "RGB"
-            return bytes(
-                imagecodecs.jpeg8_encode(
-                    tile[..., 0] if self.spec.bands == 1 else tile,
-                    level=self.level,
-                    colorspace=space,
-                    outcolorspace=space,
-                )
-            )
+            gray, sampling = self.spec.bands == 1, "420" if self._sampling == 2 else "444"
+            plane = tile[..., 0] if gray else tile
+            return bytes(imagecodecs.jpeg8_encode(plane, level=self.level, subsampling=None if gray else sampling))
+        if self.compression == "webp":
+            return bytes(imagecodecs.webp_encode(tile, level=self.level, lossless=self.lossless))
         if self.predictor:
             tile = (
                 imagecodecs.floatpred_encode(tile.astype("<f4"), axis=-2, dist=1)
@@ -153,59 +193,84 @@ class TiffEncoder(TileEncoder):
         return offset, placed
 
     def finish(self, path: str, offset: int, placed: list[Placed]) -> None:
-        rows = sorted(placed)
-        if not self.big and offset + 16 * len(rows) + (1 << 16) > 0xFFFF_FFFF:
-            raise ArgumentError("save: the file is larger than 4 GiB; save with bigtiff=True")
-        link = 8 if self.big else 4  # where the offset of the next directory is written
+        levels: list[list[Placed]] = [[] for _ in range(self.levels)]
+        for row in sorted(placed):
+            levels[row[0] >> LEVEL].append(row)
+        if self.cog:
+            self._finish_in_front(path, levels)
+            return
+        offset += -offset % 8
+        directories = self._tables(levels, offset)
+        self._check_length(offset + len(directories))
         with open(path, "r+b") as file:
-            for level in range(self.levels):
-                tiles = [row for row in rows if row[0] >> LEVEL == level]
-                entries = self._entries(level, [row[1] for row in tiles], [row[2] for row in tiles])
-                offset += offset % 2
-                file.seek(link)
-                file.write(struct.pack("<Q" if self.big else "<I", offset))
-                directory = _directory(entries, offset, self.big)
-                file.seek(offset)
-                file.write(directory)
-                head, entry = (8, 20) if self.big else (2, 12)
-                link = offset + head + entry * len(entries)
-                offset += len(directory)
+            file.seek(8 if self.big else 4)
+            file.write(struct.pack("<Q" if self.big else "<I", offset))
+            file.seek(offset)
+            file.write(directories)
 
-    def _entries(self, level: int, offsets: list[int], lengths: list[int]) -> list[tuple[int, str, list[Any]]]:
-        """The tags: number, type as ``struct`` has it ("R" for a ratio, "B" for bytes), values."""
+    def _finish_in_front(self, path: str, levels: Sequence[Sequence[Placed]]) -> None:
+        """Lay the file out anew, as a reader of ranges wants it: all tables first, and small copies before large ones."""
+        start = 16 if self.big else 8
+        end = start + len(self._tables(levels, start))
+        moved: list[list[Placed]] = [[] for _ in levels]
+        for level in reversed(range(self.levels)):
+            for number, _, length in levels[level]:
+                moved[level].append((number, end, length))
+                end += length + length % 2
+        self._check_length(end)
+        with open(path, "rb") as old, open(f"{path}-cog", "wb") as new:
+            new.write(self._head(start) + self._tables(moved, start))
+            for level in reversed(range(self.levels)):
+                for (_, offset, length), (_, place, _) in zip(levels[level], moved[level], strict=True):
+                    old.seek(offset)
+                    new.seek(place)
+                    new.write(old.read(length))
+        os.replace(f"{path}-cog", path)
+
+    def _tables(self, levels: Sequence[Sequence[Placed]], offset: int) -> bytes:
+        images = [self._entries(level, rows) for level, rows in enumerate(levels)]
+        images[0] += self._metadata()
+        return tables(images, self.exif, offset, self.big, nested=self.ome)
+
+    def _check_length(self, length: int) -> None:
+        if not self.big and length > 0xFFFF_FFFF:
+            raise ArgumentError("save: the file is larger than 4 GiB; save with bigtiff=True")
+
+    def _entries(self, level: int, rows: Sequence[Placed]) -> list[Entry]:
+        """The tags of a copy whose tiles stand where ``rows`` says."""
         spec = self.spec
         width, height = self._size(level)
         bits = 1 if spec.dtype == "bool" else 8 * spec.itemsize
-        photometric = {"gray": 1, "srgb": 2, "cmyk": 5}.get(spec.encoding, 1)
-        sample_format = 3 if spec.dtype == "float32" else 1
         wide = "Q" if self.big else "I"
-        entries: list[tuple[int, str, list[Any]]] = [
+        entries: list[Entry] = [
             (256, "I", [width]),
             (257, "I", [height]),
             (258, "H", [bits] * spec.bands),
             (259, "H", [CODES[self.compression]]),
-            (262, "H", [photometric]),
+            (262, "H", [self._photometric]),
             (277, "H", [spec.bands]),
             (284, "H", [1]),
             (322, "I", [self.unit[0]]),
             (323, "I", [self.unit[1]]),
-            (324, wide, offsets),
-            (325, wide, lengths),
-            (339, "H", [sample_format] * spec.bands),
+            (324, wide, [row[1] for row in rows]),
+            (325, wide, [row[2] for row in rows]),
+            (339, "H", [3 if spec.dtype == "float32" else 1] * spec.bands),
         ]
         if self.levels > 1:
             entries.append((254, "I", [int(level > 0)]))
         if self.predictor:
             entries.append((317, "H", [3 if spec.dtype == "float32" else 2]))
+        if self._photometric == YCBCR:
+            entries.append((530, "H", [self._sampling, self._sampling]))
         extra = spec.bands - {"gray": 1, "srgb": 3, "cmyk": 4}.get(spec.encoding, 1)
         if extra:
             entries.append((338, "H", [2] if spec.alpha else [0] * extra))
-        if level == 0:
-            entries += self._metadata()
-        return sorted(entries, key=lambda entry: entry[0])
+        return entries
 
-    def _metadata(self) -> list[tuple[int, str, list[Any]]]:
-        entries: list[tuple[int, str, list[Any]]] = []
+    def _metadata(self) -> list[Entry]:
+        entries: list[Entry] = []
+        if self.ome:
+            entries.append((270, "A", [ome_xml(self.spec, self.dpi)]))
         if self.dpi is not None:
             entries += [(282, "R", [self.dpi[0]]), (283, "R", [self.dpi[1]]), (296, "H", [2])]
         if self.icc_profile is not None:
@@ -215,37 +280,6 @@ class TiffEncoder(TileEncoder):
         if self.orientation != 1:
             entries.append((274, "H", [self.orientation]))
         return entries
-
-
-_TYPES = {"H": 3, "I": 4, "R": 5, "B": 7, "Q": 16}
-
-
-def _directory(entries: list[tuple[int, str, list[Any]]], offset: int, big: bool) -> bytes:
-    """The image file directory at ``offset``, with what does not fit its entries behind it."""
-    inline, count_format = (8, "<Q") if big else (4, "<H")
-    entry_size = 20 if big else 12
-    length = struct.calcsize(count_format) + entry_size * len(entries) + (8 if big else 4)
-    head = struct.pack(count_format, len(entries))
-    tail = b""
-    for tag, kind, values in entries:
-        data, count = _packed(kind, values)
-        if len(data) <= inline:
-            field = data.ljust(inline, b"\0")
-        else:
-            tail += b"\0" * (-(offset + length + len(tail)) % 8)
-            field = struct.pack("<Q" if big else "<I", offset + length + len(tail))
-            tail += data
-        head += struct.pack("<HHQ" if big else "<HHI", tag, _TYPES[kind], count) + field
-    return head + (b"\0" * (8 if big else 4)) + tail
-
-
-def _packed(kind: str, values: list[Any]) -> tuple[bytes, int]:
-    if kind == "B":
-        return values[0], len(values[0])
-    if kind == "R":
-        ratios = [Fraction(value).limit_denominator(10_000) for value in values]
-        return b"".join(struct.pack("<II", r.numerator, r.denominator) for r in ratios), len(values)
-    return np.array(values, {"H": "<u2", "I": "<u4", "Q": "<u8"}[kind]).tobytes(), len(values)
 
 
 def _deflated(data: bytes, level: int) -> bytes:
