@@ -72,18 +72,26 @@ def _jit(function: Callable[P, R]) -> Callable[P, R]:
 class Exact(Generic[P, R]):
     """A kernel in two forms that give the same bits; calling it picks the one that is quicker to start."""
 
-    def __init__(self, plain: Callable[P, R], fast: Callable[P, R], loop: Loop[..., Any]) -> None:
+    def __init__(
+        self,
+        plain: Callable[P, R],
+        fast: Callable[P, R],
+        loop: Loop[..., Any],
+        samples: Callable[P, int] | None = None,
+    ) -> None:
         self.plain = plain
         self.fast = fast
         self.loop = loop
+        self._samples = samples or _first_size
         functools.update_wrapper(self, plain)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self._pick(args)(*args, **kwargs)
+        pays = self.loop.ready or self._samples(*args, **kwargs) >= COMPILE_ABOVE
+        return (self.fast if pays else self.plain)(*args, **kwargs)
 
-    def _pick(self, args: tuple[Any, ...]) -> Callable[P, R]:
-        samples = next((a.size for a in args if isinstance(a, np.ndarray)), 0)
-        return self.fast if self.loop.ready or samples >= COMPILE_ABOVE else self.plain
+
+def _first_size(*args: Any, **kwargs: Any) -> int:
+    return next((a.size for a in args if isinstance(a, np.ndarray)), 0)
 
 
 def loop(function: Callable[P, R]) -> Loop[P, R]:
@@ -91,10 +99,15 @@ def loop(function: Callable[P, R]) -> Loop[P, R]:
     return Loop(function)
 
 
-def exact(loop: Loop[..., Any]) -> Callable[[Callable[P, R]], Callable[[Callable[P, R]], Exact[P, R]]]:
+def exact(
+    loop: Loop[..., Any], samples: Callable[..., int] | None = None
+) -> Callable[[Callable[P, R]], Callable[[Callable[P, R]], Exact[P, R]]]:
     """Pair a plain form with the form that calls ``loop``::
 
     @exact(_affine_loop)(_affine_plain)
     def affine(pixels, scale, offset): ...
+
+    ``samples`` says how much work a call is, where that is not the size of its first array: in samples of a filter of
+    some ten taps.
     """
-    return lambda plain: lambda fast: Exact(plain, fast, loop)
+    return lambda plain: lambda fast: Exact(plain, fast, loop, samples)

@@ -171,7 +171,13 @@ def _pass_fast(source: Array, starts: Array, weights: Array, axis: int) -> Array
     return _finished(out)
 
 
-resample_pass: Exact[[Array, Array, Array, int], Array] = exact(_down_loop)(_pass_plain)(_pass_fast)
+def _pass_work(source: Array, starts: Array, weights: Array, axis: int) -> int:
+    """The plain form takes 2 to 5 ns for each product, and 0.35 s, which loading numba takes, are 64 a sample."""
+    products: int = source.size // source.shape[axis] * weights.size
+    return products // 64
+
+
+resample_pass: Exact[[Array, Array, Array, int], Array] = exact(_down_loop, _pass_work)(_pass_plain)(_pass_fast)
 
 
 def _down_first(across: Coefficients, down: Coefficients) -> bool:
