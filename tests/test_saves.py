@@ -44,15 +44,15 @@ def decoded(monkeypatch: Any) -> list[int]:
         return real(self, resource, page, index)
 
     monkeypatch.setattr(TiffReader, "_decoded", counted)
-    monkeypatch.setattr("imgrs.io.segments._shared._limit", 0)  # nothing is found by luck
     return found
 
 
 @pytest.mark.parametrize("memory_limit", ["1GiB", "15MiB"])
 @pytest.mark.parametrize("scheduler", ["threads", "sync"])
 def test_saved_together_each_tile_is_decoded_once(
-    scheduler: str, memory_limit: str, noise: Path, tmp_path: Path, decoded: list[int]
+    scheduler: str, memory_limit: str, noise: Path, tmp_path: Path, decoded: list[int], monkeypatch: Any
 ) -> None:
+    monkeypatch.setattr("imgrs.io.segments._shared._limit", 0)  # nothing is found by luck
     img = imgrs.open(noise)
     small, web = img.resize((90, 70)), img.blur(2).brightness(20)
     (mean, counts) = imgrs.save_all(
@@ -99,6 +99,18 @@ def test_an_output_that_another_needs_is_computed_once(tmp_path: Path) -> None:
     img.save(tmp_path / "c.tif", scheduler="sync", chunks=(200, 200))
     assert single <= 1.05 * sum(calls)
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "c.tif").read_bytes()
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.dzi"])
+def test_tiles_are_made_from_the_top_so_that_neighbors_find_what_was_decoded(
+    name: str, scheduler: str, noise: Path, tmp_path: Path, decoded: list[int], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("imgrs.io.segments._shared._limit", 4 * 15 * 64 * 64 * 3)  # four rows of tiles
+    monkeypatch.setattr("imgrs.io.png_write.STRIP", 30_000)
+    monkeypatch.setattr("imgrs.io.jpeg_write.STRIP", 30_000)
+    imgrs.open(noise).save(tmp_path / name, scheduler=scheduler, workers=2, chunks=(100, 20))
+    assert sorted(decoded) == list(range(15 * 11))
 
 
 def test_all_or_none_are_saved(noise: Path, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def save(
         files: list[_TiledFile | _WholeFile] = []
         for place, (output, path) in enumerate(zip(outputs, paths, strict=True)):
             if isinstance(output.encoder, TileEncoder):
-                files.append(_TiledFile(builder, made, place, output.encoder, path, journal))
+                files.append(_TiledFile(builder, made, place, output.encoder, path, journal, shared))
             else:
                 assert isinstance(output.encoder, WholeEncoder)
                 files.append(_WholeFile(made.after[place], output.encoder, path))
@@ -116,7 +116,14 @@ class _TiledFile:
     """
 
     def __init__(
-        self, builder: Builder, made: Plan, place: int, encoder: TileEncoder, path: str, journal: Journal | None
+        self,
+        builder: Builder,
+        made: Plan,
+        place: int,
+        encoder: TileEncoder,
+        path: str,
+        journal: Journal | None,
+        shared: bool,
     ) -> None:
         self._encoder, self._path = encoder, path
         spec, stage = made.after[place].spec, made.stage_of(place)
@@ -129,18 +136,20 @@ class _TiledFile:
         encode = Encode(encoder, spec.alpha, put if encoder.scattered else None)
         name = f"imgrs-save-{uuid.uuid4().hex}"
         finished = {(name, entry.job) for entry in done}
-        window = WAITING_PER_WORKER * made.settings.workers
+        workers = 1 if made.settings.scheduler == "sync" else made.settings.workers
+        window = WAITING_PER_WORKER * workers
         order = [(name, job_of(0, region)) for region in stage.regions]
 
         def key(row: int, column: int) -> Key:
             return name, job_of(0, stage.grid.region(row, column))
 
-        def placed_before(i: int) -> list[Key]:
-            if i < window or encoder.scattered or order[i - window] in finished:
-                return []
-            return [("place", *order[i - window])]
+        def waits_for(i: int) -> list[Key]:
+            """What was placed a window before; and here, what each worker made last, or Dask would begin far ahead."""
+            placed = [("place", *order[i - window])] if i >= window and not encoder.scattered else []
+            made = [order[i - workers]] if i >= workers and shared else []
+            return [wanted for wanted in (*placed, *made) if wanted[-2:] not in finished]
 
-        keys = builder.outputs(stage, encode, key, placed_before)
+        keys = builder.outputs(stage, encode, key, waits_for)
         jobs, joined = jobs_of({key: builder.graph.pop(key) for key in keys}, stage.grid, encode)
         rests = {member for key, members in joined.items() if key not in finished for member in members}
         self.keys: list[Key] = []
