@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.kernels.compiled import Exact, exact, loop
+from imgrs.kernels.compiled import Exact, loop
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 
@@ -88,7 +88,7 @@ def _matrix_plain(pixels: Array, m: Array) -> Array:
     return out
 
 
-matrix: Exact[[Array, Array], Array] = exact(_matrix_loop)(_matrix_plain)(_matrix_fast)
+matrix: Exact[[Array, Array], Array] = Exact(_matrix_plain, _matrix_fast)
 
 
 def matrix_with_alpha(pixels: Array, m: Array, full: float) -> Array:

@@ -30,21 +30,15 @@ def opencv_pays(samples: int) -> bool:
 
 
 class Loop(Generic[P, R]):
-    """A function of scalars and flat arrays that numba compiles on first use and keeps on disk.
-
-    ``ready`` is true once it has run compiled in this process, so that a call costs no load.
-    """
+    """A function of scalars and flat arrays that numba compiles on first use and keeps on disk."""
 
     def __init__(self, function: Callable[P, R]) -> None:
         self.function = function
-        self.ready = False
         self._compiled: Callable[P, R] | None = None
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        result = self.compiled()(*args, **kwargs)
-        self.ready = True
-        return result
+        return self.compiled()(*args, **kwargs)
 
     def compiled(self) -> Callable[P, R]:
         """The function as numba has it; loops that it calls are compiled with it."""
@@ -70,24 +64,28 @@ def _jit(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class Exact(Generic[P, R]):
-    """A kernel in two forms that give the same bits; calling it picks the one that is quicker to start."""
+    """A kernel in two forms that give the same bits; calling it picks the one that is quicker to start.
+
+    ``samples`` says how much work a call is, where that is not the size of its first array: in samples of a filter of
+    some ten taps.
+    """
 
     def __init__(
         self,
         plain: Callable[P, R],
         fast: Callable[P, R],
-        loop: Loop[..., Any],
         samples: Callable[P, int] | None = None,
     ) -> None:
         self.plain = plain
         self.fast = fast
-        self.loop = loop
+        self.ready = False
+        """Whether numba was worth its load once, so that it is there."""
         self._samples = samples or _first_size
         functools.update_wrapper(self, plain)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        pays = self.loop.ready or self._samples(*args, **kwargs) >= COMPILE_ABOVE
-        return (self.fast if pays else self.plain)(*args, **kwargs)
+        self.ready = self.ready or self._samples(*args, **kwargs) >= COMPILE_ABOVE
+        return (self.fast if self.ready else self.plain)(*args, **kwargs)
 
 
 def _first_size(*args: Any, **kwargs: Any) -> int:
@@ -97,17 +95,3 @@ def _first_size(*args: Any, **kwargs: Any) -> int:
 def loop(function: Callable[P, R]) -> Loop[P, R]:
     """Mark ``function`` as the body of a compiled loop; numba is imported when it is first called."""
     return Loop(function)
-
-
-def exact(
-    loop: Loop[..., Any], samples: Callable[..., int] | None = None
-) -> Callable[[Callable[P, R]], Callable[[Callable[P, R]], Exact[P, R]]]:
-    """Pair a plain form with the form that calls ``loop``::
-
-    @exact(_affine_loop)(_affine_plain)
-    def affine(pixels, scale, offset): ...
-
-    ``samples`` says how much work a call is, where that is not the size of its first array: in samples of a filter of
-    some ten taps.
-    """
-    return lambda plain: lambda fast: Exact(plain, fast, loop, samples)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgrs.kernels.color import limit_of, to_dtype
-from imgrs.kernels.compiled import Exact, exact, loop
+from imgrs.kernels.compiled import Exact, loop
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 
@@ -109,7 +109,7 @@ def _along(pixels: Array, taps: Array, axis: int) -> Array:
     return sums
 
 
-separable: Exact[[Array, Array], Array] = exact(_separable_loop)(_separable_plain)(_separable_fast)
+separable: Exact[[Array, Array], Array] = Exact(_separable_plain, _separable_fast)
 
 
 @loop
@@ -166,7 +166,7 @@ def _correlate_plain(padded: Array, kernel: Array, offset: float) -> Array:
     return to_dtype(sums + np.float32(offset), padded.dtype)
 
 
-correlate: Exact[[Array, Array, float], Array] = exact(_correlate_loop)(_correlate_plain)(_correlate_fast)
+correlate: Exact[[Array, Array, float], Array] = Exact(_correlate_plain, _correlate_fast)
 
 
 def sobel_magnitude(padded: Array, dtype: str) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgrs.kernels.color import to_dtype
-from imgrs.kernels.compiled import Exact, exact, loop
+from imgrs.kernels.compiled import Exact, loop
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 F64 = npt.NDArray[np.float64]
@@ -92,25 +92,6 @@ def nearest(size_in: int, size_out: int, start: float, stop: float) -> npt.NDArr
     return np.clip((start + (np.arange(size_out) + 0.5) * scale).astype(np.int64), 0, size_in - 1)
 
 
-@loop
-def _across_loop(flat: Array, bands: int, starts: Array, weights: Array, out: Array, stride: int) -> None:
-    outputs, taps = weights.shape
-    zero = weights[0, 0] * weights.dtype.type(0)
-    rows = flat.size // stride
-    for y in range(rows):
-        source = flat[y * stride : (y + 1) * stride]
-        target = out[y * outputs * bands : (y + 1) * outputs * bands]
-        for x in range(outputs):
-            w = weights[x]
-            first = starts[x] * bands
-            for c in range(bands):
-                part = source[first + c :]
-                acc = zero
-                for t in range(taps):
-                    acc += w[t] * part[min(t * bands, part.size - 1)]
-                target[x * bands + c] = acc
-
-
 def _tap_rows(weights: Array, counts: Array, dtype: Any) -> Array:
     """Weights as the sums need them: integers for 8 bits, float32 otherwise; no more taps than are used."""
     used = weights[:, : max(int(counts.max()), 1)]
@@ -141,34 +122,96 @@ def _finished(total: Array) -> Array:
     return np.clip(total, 0, 255, out=total).astype(np.uint8)
 
 
+LANES = 1024
+"""Samples whose sums are made side by side, so that they stay in the first-level cache."""
+ROWS = 16
+"""Rows that the pass across takes together: their samples of one column lie side by side, as the pass down has them."""
+
+# The loops below count in unsigned integers, so that numba does not look for negative indices, and sum four taps at a
+# time, in order, so that LLVM vectorizes them side by side.
+
+
 @loop
-def _down_loop(flat: Array, stride: int, starts: Array, weights: Array, out: Array) -> None:
-    outputs, taps = weights.shape
-    last = flat.size // stride - 1
-    for y in range(outputs):
-        for begin in range(0, stride, 1024):
-            n = min(1024, stride - begin)
-            acc = np.zeros(n, weights.dtype)
-            for t in range(taps):
-                w = weights[y, t]
-                row = min(starts[y] + t, last) * stride + begin
-                source = flat[row : row + n]
-                for i in range(n):
-                    acc[i] += w * source[i]
-            target = out[y * stride + begin : y * stride + begin + n]
+def _rounded(total: Any, precision: Any) -> Any:
+    # Float sums as they are; integer ones half up. Which it is, numba knows when it compiles: ``precision`` is None or not.
+    if precision is None:
+        return total
+    half, most = np.int32(1 << (precision - 1)), np.int32(255)
+    return min(max((total + half) >> np.int32(precision), np.int32(0)), most)
+
+
+@loop
+def _weigh(source: Array, first: Any, step: Any, last: Any, weights: Array, n: Any, acc: Array) -> None:
+    # acc[i] = sum over t of weights[t] * source[first + t * step + i]; beyond ``last``, the samples there count again.
+    kind = weights.dtype.type
+    taps, t = np.uint64(weights.size), np.uint64(0)
+    for i in range(n):
+        acc[i] = kind(0)
+    while t + np.uint64(4) <= taps and first + (t + np.uint64(3)) * step <= last:
+        a = first + t * step
+        b, c, d = a + step, a + np.uint64(2) * step, a + np.uint64(3) * step
+        w, x, y, z = weights[t], weights[t + np.uint64(1)], weights[t + np.uint64(2)], weights[t + np.uint64(3)]
+        for i in range(n):
+            near = (acc[i] + w * kind(source[a + i])) + x * kind(source[b + i])
+            acc[i] = (near + y * kind(source[c + i])) + z * kind(source[d + i])
+        t += np.uint64(4)
+    while t < taps:
+        a, w = min(first + t * step, last), weights[t]
+        for i in range(n):
+            acc[i] = acc[i] + w * kind(source[a + i])
+        t += np.uint64(1)
+
+
+@loop
+def _down_loop(flat: Array, stride: Any, starts: Array, weights: Array, precision: Any, out: Array) -> None:
+    stride, size, lanes = np.uint64(stride), np.uint64(flat.size), np.uint64(LANES)
+    acc = np.empty(LANES, weights.dtype)
+    for y in range(np.uint64(starts.size)):
+        begin = np.uint64(0)
+        while begin < stride:
+            n = min(lanes, stride - begin)
+            first = np.uint64(starts[y]) * stride + begin
+            _weigh(flat, first, stride, size - stride + begin, weights[y], n, acc)
             for i in range(n):
-                target[i] = acc[i]
+                out[y * stride + begin + i] = _rounded(acc[i], precision)
+            begin += n
+
+
+@loop
+def _across_loop(
+    flat: Array, stride: Any, bands: Any, starts: Array, weights: Array, precision: Any, out: Array
+) -> None:
+    outputs, stride, bands = np.uint64(starts.size), np.uint64(stride), np.uint64(bands)
+    height, together = np.uint64(flat.size) // stride, np.uint64(ROWS)
+    lanes = bands * together
+    columns, acc = np.zeros(stride * together, weights.dtype), np.empty(lanes, weights.dtype)
+    top = np.uint64(0)
+    while top < height:
+        rows = min(together, height - top)
+        for i in range(stride):
+            for r in range(rows):
+                columns[i * together + r] = flat[(top + r) * stride + i]
+        for x in range(outputs):
+            _weigh(columns, np.uint64(starts[x]) * lanes, lanes, stride * together - lanes, weights[x], lanes, acc)
+            for r in range(rows):
+                for b in range(bands):
+                    out[((top + r) * outputs + x) * bands + b] = _rounded(acc[b * together + r], precision)
+        top += rows
 
 
 def _pass_fast(source: Array, starts: Array, weights: Array, axis: int) -> Array:
-    source = source if weights.dtype == np.int32 else np.ascontiguousarray(source, np.float32)
+    whole = weights.dtype == np.int32
+    source = source if whole else np.ascontiguousarray(source, np.float32)
     rows, columns, bands = source.shape
-    out = np.empty((len(starts), columns, bands) if axis == 0 else (rows, len(starts), bands), weights.dtype)
+    shape = (len(starts), columns, bands) if axis == 0 else (rows, len(starts), bands)
+    out = np.empty(shape, np.uint8 if whole else np.float32)
+    precision = PRECISION if whole else None
+    flat, stride = source.reshape(-1), columns * bands
     if axis == 0:
-        _down_loop(source.reshape(-1), columns * bands, starts, weights, out.reshape(-1))
+        _down_loop(flat, stride, starts, weights, precision, out.reshape(-1))
     else:
-        _across_loop(source.reshape(-1), bands, starts, weights, out.reshape(-1), columns * bands)
-    return _finished(out)
+        _across_loop(flat, stride, bands, starts, weights, precision, out.reshape(-1))
+    return out
 
 
 def _pass_work(source: Array, starts: Array, weights: Array, axis: int) -> int:
@@ -177,7 +220,7 @@ def _pass_work(source: Array, starts: Array, weights: Array, axis: int) -> int:
     return products // 64
 
 
-resample_pass: Exact[[Array, Array, Array, int], Array] = exact(_down_loop, _pass_work)(_pass_plain)(_pass_fast)
+resample_pass: Exact[[Array, Array, Array, int], Array] = Exact(_pass_plain, _pass_fast, _pass_work)
 
 
 def _down_first(across: Coefficients, down: Coefficients) -> bool:

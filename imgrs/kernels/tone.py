@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.kernels.compiled import Exact, exact, loop, opencv_pays
+from imgrs.kernels.compiled import Exact, loop, opencv_pays
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 Curve = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
@@ -78,7 +78,7 @@ def _per_band(bands: int, scale: float, offset: float, colors: int) -> tuple[Arr
     return a, b
 
 
-affine_f32: Exact[[Array, float, float, int], Array] = exact(_affine_loop)(_affine_plain)(_affine_fast)
+affine_f32: Exact[[Array, float, float, int], Array] = Exact(_affine_plain, _affine_fast)
 
 
 def curve_f32(pixels: Array, curve: Curve, colors: int) -> Array:

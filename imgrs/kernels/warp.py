@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgrs.kernels.color import limit_of, to_dtype
-from imgrs.kernels.compiled import Exact, exact, loop
+from imgrs.kernels.compiled import Exact, loop
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 
@@ -181,6 +181,6 @@ def _affine_plain(
     return warped
 
 
-affine: Exact[[Array, tuple[int, int], tuple[int, int], tuple[int, int, int, int], Array, int, Array], Array] = exact(
-    _affine_loop
-)(_affine_plain)(_affine_fast)
+affine: Exact[[Array, tuple[int, int], tuple[int, int], tuple[int, int, int, int], Array, int, Array], Array] = Exact(
+    _affine_plain, _affine_fast
+)
