@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 import imgrs.kernels
-from imgrs.kernels import compiled, convolve, move, resample, tone, warp, wide
+from imgrs.kernels import color, compiled, convolve, move, resample, tone, warp, wide
 from imgrs.kernels.compiled import Exact
 
 Array = npt.NDArray[Any]
@@ -42,6 +42,15 @@ def cases(name: str) -> Iterator[tuple[Any, ...]]:
             case "color.matrix":
                 yield pixels, matrix
                 yield noise(dtype, (40, 33, 4)), matrix
+            case "color.premultiply":
+                yield (noise(dtype, (40, 33, 4)),)
+                yield (noise(dtype, (9, 8, 2)),)
+            case "color.unpremultiply":
+                for bands in (2, 4):
+                    straight = noise(dtype, (40, 33, bands))
+                    straight[:9, :, -1] = 0
+                    yield color.premultiply.plain(straight), dtype
+                    yield color.premultiply.plain(straight) + np.float32(0.4), dtype
             case "tone.affine_f32":
                 yield noise("float32"), 1.3, -0.1, 3
                 yield noise("float32", (9, 8, 4)), 1.3, -0.1, 3

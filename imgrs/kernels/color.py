@@ -152,18 +152,62 @@ def gray(pixels: Array) -> Array:
     return sums.astype(np.float32)[..., None]
 
 
-def premultiply(pixels: Array) -> Array:
+@loop
+def _premultiply_loop(flat: Array, bands: int, out: Array) -> None:
+    step, last = np.uint64(bands), np.uint64(bands - 1)
+    for i in range(np.uint64(flat.size) // step):
+        alpha = np.float32(flat[i * step + last])
+        for b in range(last):
+            out[i * step + b] = np.float32(flat[i * step + b]) * alpha
+        out[i * step + last] = alpha
+
+
+def _premultiply_fast(pixels: Array) -> Array:
+    out = np.empty(pixels.shape, np.float32)
+    _premultiply_loop(np.ascontiguousarray(pixels).reshape(-1), pixels.shape[2], out.reshape(-1))
+    return out
+
+
+def _premultiply_plain(pixels: Array) -> Array:
     """Color times alpha (in alpha's own units), and alpha, as float32."""
     out = pixels.astype(np.float32)
     out[..., :-1] *= out[..., -1:]
     return out
 
 
-def unpremultiply(weighted: Array, dtype: str) -> Array:
+premultiply: Exact[[Array], Array] = Exact(_premultiply_plain, _premultiply_fast)
+
+
+@loop
+def _unpremultiply_loop(flat: Array, bands: int, limit: np.float32, out: Array) -> None:
+    step, last = np.uint64(bands), np.uint64(bands - 1)
+    half, zero = np.float32(0.5), np.float32(0)
+    for i in range(np.uint64(flat.size) // step):
+        alpha = flat[i * step + last]
+        for b in range(step):
+            value = flat[i * step + b]
+            if b < last:
+                value = value / alpha if alpha > zero else zero
+            if limit > zero:
+                value = np.float32(np.int32(min(max(value + half, zero), limit)))
+            out[i * step + b] = value
+
+
+def _unpremultiply_fast(weighted: Array, dtype: str) -> Array:
+    out = np.empty(weighted.shape, dtype)
+    flat = np.ascontiguousarray(weighted).reshape(-1)
+    _unpremultiply_loop(flat, weighted.shape[2], limit_of(out.dtype), out.reshape(-1))
+    return out
+
+
+def _unpremultiply_plain(weighted: Array, dtype: str) -> Array:
     """Color over alpha again, as samples of ``dtype``; color under alpha 0 becomes 0."""
     alpha = weighted[..., -1:]
     color = np.divide(weighted[..., :-1], alpha, out=np.zeros_like(weighted[..., :-1]), where=alpha > 0)
     return np.concatenate([to_dtype(color, dtype), to_dtype(alpha, dtype)], axis=2)
+
+
+unpremultiply: Exact[[Array, str], Array] = Exact(_unpremultiply_plain, _unpremultiply_fast)
 
 
 def source_over(base: Array, base_alpha: bool, over: Array, over_alpha: bool, mask: Array | None) -> Array:

@@ -30,7 +30,7 @@ def table_of(curve: Curve, dtype: str) -> Array:
 
 def apply_table(pixels: Array, table: Array, colors: int) -> Array:
     """Each sample of the color bands replaced by its entry in ``table``, of shape (entries,) or (entries, colors)."""
-    if pixels.dtype == np.uint8 and pixels.shape[2] <= 4 and opencv_pays(pixels.size):
+    if pixels.shape[2] <= 4 and opencv_pays(pixels.size):
         return _table_opencv(pixels, table, colors)
     result = pixels.copy()
     columns = table.reshape(len(table), -1)
@@ -43,11 +43,12 @@ def _table_opencv(pixels: Array, table: Array, colors: int) -> Array:
     import cv2
 
     bands = pixels.shape[2]
+    entries = len(table)
     if table.ndim == 1 and colors == bands:
-        return np.asarray(cv2.LUT(pixels.reshape(pixels.shape[0], -1), table.reshape(1, 256))).reshape(pixels.shape)
-    full = np.tile(np.arange(256, dtype=np.uint8)[:, None], (1, bands))
-    full[:, :colors] = table.reshape(256, -1)
-    return np.asarray(cv2.LUT(pixels, full.reshape(1, 256, bands))).reshape(pixels.shape)
+        return np.asarray(cv2.LUT(pixels.reshape(pixels.shape[0], -1), table.reshape(1, entries))).reshape(pixels.shape)
+    full = np.tile(np.arange(entries, dtype=pixels.dtype)[:, None], (1, bands))
+    full[:, :colors] = table.reshape(entries, -1)
+    return np.asarray(cv2.LUT(pixels, full.reshape(1, entries, bands))).reshape(pixels.shape)
 
 
 @loop
