@@ -65,8 +65,11 @@ def cases(name: str) -> Iterator[tuple[Any, ...]]:
                 weights: Array = (down.weights * (1 << 22)).astype(np.int32)
                 if dtype != "uint8":
                     weights = down.weights.astype(np.float32)
-                yield pixels, down.starts, weights, 0
-                yield pixels, down.starts, weights, 1
+                for axis in (0, 1):
+                    yield pixels, down.starts, weights, axis, dtype
+                    if dtype != "uint8":
+                        yield pixels, down.starts, weights, axis, "float32"
+                        yield (pixels / 257).astype(np.uint8), down.starts, weights, axis, "uint8"
             case "warp.affine":
                 for taps in (1, 2, 4):
                     q = warp.coordinates((0.8, -0.55, 9, 0.55, 0.8, -8), taps)

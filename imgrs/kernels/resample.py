@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.kernels.color import to_dtype
+from imgrs.kernels.color import limit_of, to_dtype
 from imgrs.kernels.compiled import Exact, loop
 
 Array = npt.NDArray[Any]  # the dtype is the image's
@@ -102,21 +102,19 @@ def _tap_rows(weights: Array, counts: Array, dtype: Any) -> Array:
     return used.astype(np.float32)
 
 
-def _pass_plain(source: Array, starts: Array, weights: Array, axis: int) -> Array:
-    """One pass along ``axis`` (0 down, 1 across): ``sum_t weights[i, t] * source[starts[i] + t]``, t in order."""
+def _pass_plain(source: Array, starts: Array, weights: Array, axis: int, dtype: str) -> Array:
+    """One pass along ``axis`` (0 down, 1 across): ``sum_t weights[i, t] * source[starts[i] + t]``, t in order.
+
+    Beyond the source, its last sample counts again. Sums become samples of ``dtype``; ``"float32"`` leaves them as they are.
+    """
     wide = source.astype(weights.dtype)
     last = source.shape[axis] - 1
     shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
     total: Array = np.zeros((), wide.dtype)
     for t in range(weights.shape[1]):
         total = total + weights[:, t].reshape(shape) * np.take(wide, np.minimum(starts + t, last), axis)
-    return _finished(total)
-
-
-def _finished(total: Array) -> Array:
-    """Integer sums as 8-bit samples again; float sums as they are."""
     if total.dtype != np.int32:
-        return total
+        return to_dtype(total, dtype)
     total += np.int32(1 << (PRECISION - 1))
     total >>= PRECISION
     return np.clip(total, 0, 255, out=total).astype(np.uint8)
@@ -132,9 +130,11 @@ ROWS = 16
 
 
 @loop
-def _rounded(total: Any, precision: Any) -> Any:
-    # Float sums as they are; integer ones half up. Which it is, numba knows when it compiles: ``precision`` is None or not.
+def _rounded(total: Any, precision: Any, limit: np.float32) -> Any:
+    # Half up. Which kind of sum it is, numba knows when it compiles: ``precision`` is None for floats.
     if precision is None:
+        if limit > np.float32(0):
+            return np.float32(np.int32(min(max(total + np.float32(0.5), np.float32(0)), limit)))
         return total
     half, most = np.int32(1 << (precision - 1)), np.int32(255)
     return min(max((total + half) >> np.int32(precision), np.int32(0)), most)
@@ -163,7 +163,9 @@ def _weigh(source: Array, first: Any, step: Any, last: Any, weights: Array, n: A
 
 
 @loop
-def _down_loop(flat: Array, stride: Any, starts: Array, weights: Array, precision: Any, out: Array) -> None:
+def _down_loop(
+    flat: Array, stride: Any, starts: Array, weights: Array, precision: Any, limit: np.float32, out: Array
+) -> None:
     stride, size, lanes = np.uint64(stride), np.uint64(flat.size), np.uint64(LANES)
     acc = np.empty(LANES, weights.dtype)
     for y in range(np.uint64(starts.size)):
@@ -173,13 +175,13 @@ def _down_loop(flat: Array, stride: Any, starts: Array, weights: Array, precisio
             first = np.uint64(starts[y]) * stride + begin
             _weigh(flat, first, stride, size - stride + begin, weights[y], n, acc)
             for i in range(n):
-                out[y * stride + begin + i] = _rounded(acc[i], precision)
+                out[y * stride + begin + i] = _rounded(acc[i], precision, limit)
             begin += n
 
 
 @loop
 def _across_loop(
-    flat: Array, stride: Any, bands: Any, starts: Array, weights: Array, precision: Any, out: Array
+    flat: Array, stride: Any, bands: Any, starts: Array, weights: Array, precision: Any, limit: np.float32, out: Array
 ) -> None:
     outputs, stride, bands = np.uint64(starts.size), np.uint64(stride), np.uint64(bands)
     height, together = np.uint64(flat.size) // stride, np.uint64(ROWS)
@@ -195,32 +197,30 @@ def _across_loop(
             _weigh(columns, np.uint64(starts[x]) * lanes, lanes, stride * together - lanes, weights[x], lanes, acc)
             for r in range(rows):
                 for b in range(bands):
-                    out[((top + r) * outputs + x) * bands + b] = _rounded(acc[b * together + r], precision)
+                    out[((top + r) * outputs + x) * bands + b] = _rounded(acc[b * together + r], precision, limit)
         top += rows
 
 
-def _pass_fast(source: Array, starts: Array, weights: Array, axis: int) -> Array:
-    whole = weights.dtype == np.int32
-    source = source if whole else np.ascontiguousarray(source, np.float32)
+def _pass_fast(source: Array, starts: Array, weights: Array, axis: int, dtype: str) -> Array:
     rows, columns, bands = source.shape
-    shape = (len(starts), columns, bands) if axis == 0 else (rows, len(starts), bands)
-    out = np.empty(shape, np.uint8 if whole else np.float32)
-    precision = PRECISION if whole else None
-    flat, stride = source.reshape(-1), columns * bands
+    out = np.empty((len(starts), columns, bands) if axis == 0 else (rows, len(starts), bands), dtype)
+    precision = PRECISION if weights.dtype == np.int32 else None
+    flat, stride = np.ascontiguousarray(source).reshape(-1), columns * bands
+    rest = (starts, weights, precision, limit_of(out.dtype), out.reshape(-1))
     if axis == 0:
-        _down_loop(flat, stride, starts, weights, precision, out.reshape(-1))
+        _down_loop(flat, stride, *rest)
     else:
-        _across_loop(flat, stride, bands, starts, weights, precision, out.reshape(-1))
+        _across_loop(flat, stride, bands, *rest)
     return out
 
 
-def _pass_work(source: Array, starts: Array, weights: Array, axis: int) -> int:
+def _pass_work(source: Array, starts: Array, weights: Array, axis: int, dtype: str) -> int:
     """The plain form takes 2 to 5 ns for each product, and 0.35 s, which loading numba takes, are 64 a sample."""
     products: int = source.size // source.shape[axis] * weights.size
     return products // 64
 
 
-resample_pass: Exact[[Array, Array, Array, int], Array] = Exact(_pass_plain, _pass_fast, _pass_work)
+resample_pass: Exact[[Array, Array, Array, int, str], Array] = Exact(_pass_plain, _pass_fast, _pass_work)
 
 
 def _down_first(across: Coefficients, down: Coefficients) -> bool:
@@ -243,13 +243,14 @@ def resize(
     ``source`` covers what they need, its first pixel at ``corner`` (left, top) of the whole source; None for an axis
     skips its pass (same size, whole box), as Pillow does. 8-bit samples are rounded between the passes.
     """
-    dtype = source.dtype
-    result = source
+    dtype = source.dtype.name
     passes = [(1, across, box[0], box[2]), (0, down, box[1], box[3])]
     if across is not None and down is not None and _down_first(across, down):
         passes.reverse()
-    for axis, plan, first, last in passes:
-        if plan is not None:
-            weights = _tap_rows(plan.weights[first:last], plan.counts[first:last], dtype)
-            result = resample_pass(result, plan.starts[first:last] - corner[1 - axis], weights, axis)
-    return result if result.dtype == dtype else to_dtype(result, dtype)
+    kept = [(axis, plan, first, last) for axis, plan, first, last in passes if plan is not None]
+    result = source
+    for i, (axis, plan, first, last) in enumerate(kept, start=1):
+        weights = _tap_rows(plan.weights[first:last], plan.counts[first:last], source.dtype)
+        between = dtype if i == len(kept) or dtype == "uint8" else "float32"
+        result = resample_pass(result, plan.starts[first:last] - corner[1 - axis], weights, axis, between)
+    return result

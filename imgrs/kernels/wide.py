@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.kernels.color import to_dtype
 from imgrs.kernels.resample import resample_pass
 
 Array = npt.NDArray[Any]  # the dtype is the image's
@@ -76,11 +75,10 @@ def gaussian(padded: Array, corner: tuple[int, int], plan: Wide) -> Array:
     down, across = (_Axis(padded.shape[axis], corner[1 - axis], plan) for axis in (0, 1))
     result = padded
     for passes in (_Axis.narrow, _Axis.coarse):
-        result = resample_pass(result, *passes(down), 0)
-        result = resample_pass(result, *passes(across), 1)
-    result = resample_pass(result, *across.spline(), 1)
-    result = resample_pass(result, *down.spline(), 0)
-    return to_dtype(result, padded.dtype)
+        result = resample_pass(result, *passes(down), 0, "float32")
+        result = resample_pass(result, *passes(across), 1, "float32")
+    result = resample_pass(result, *across.spline(), 1, "float32")
+    return resample_pass(result, *down.spline(), 0, padded.dtype.name)
 
 
 class _Axis:
