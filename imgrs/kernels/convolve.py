@@ -30,51 +30,72 @@ def gaussian_taps(sigma: float) -> npt.NDArray[np.float32]:
 
 
 @loop
-def _add_pairs(acc: Array, source: Array, center: int, step: int, taps: Array) -> None:
-    # acc[i] = taps[0] * source[center + i] + sum over t of taps[t] * (the pair t steps away). Slices let LLVM vectorize.
-    n = acc.size
-    here = source[center : center + n]
-    w = taps[0]
-    for i in range(n):
-        acc[i] = w * np.float32(here[i])
-    t = 1
-    while t < taps.size:
-        a, b = source[center - t * step :][:n], source[center + t * step :][:n]
-        w = taps[t]
-        if t + 1 < taps.size:
-            c, d = source[center - (t + 1) * step :][:n], source[center + (t + 1) * step :][:n]
-            v = taps[t + 1]
-            for i in range(n):
-                near = acc[i] + w * (np.float32(a[i]) + np.float32(b[i]))
-                acc[i] = near + v * (np.float32(c[i]) + np.float32(d[i]))
-        else:
-            for i in range(n):
-                acc[i] = acc[i] + w * (np.float32(a[i]) + np.float32(b[i]))
-        t += 2
+def _add_pairs(source: Array, center: Any, step: Any, taps: Array, n: Any, acc: Array) -> None:
+    # acc[i] = taps[0] * source[center + i] + sum over t of taps[t] * (the pair t steps away), four pairs at a time, so
+    # that LLVM vectorizes them and sums stay in registers. Unsigned places keep numba from looking for negative ones.
+    f, one, two, three = np.float32, np.uint64(1), np.uint64(2), np.uint64(3)
+    size, t, w = np.uint64(taps.size), np.uint64(1), taps[0]
+    if size > np.uint64(4):
+        w1, w2, w3, w4 = taps[1], taps[2], taps[3], taps[4]
+        a, b = center - step, center + step
+        c, d, e, g, h, k = a - step, b + step, a - two * step, b + two * step, a - three * step, b + three * step
+        for i in range(n):
+            s = w * f(source[center + i]) + w1 * (f(source[a + i]) + f(source[b + i]))
+            s = (s + w2 * (f(source[c + i]) + f(source[d + i]))) + w3 * (f(source[e + i]) + f(source[g + i]))
+            acc[i] = s + w4 * (f(source[h + i]) + f(source[k + i]))
+        t = np.uint64(5)
+    else:
+        for i in range(n):
+            acc[i] = w * f(source[center + i])
+    while t + three < size:
+        w1, w2, w3, w4 = taps[t], taps[t + one], taps[t + two], taps[t + three]
+        a, b = center - t * step, center + t * step
+        c, d, e, g, h, k = a - step, b + step, a - two * step, b + two * step, a - three * step, b + three * step
+        for i in range(n):
+            s = acc[i] + w1 * (f(source[a + i]) + f(source[b + i]))
+            s = (s + w2 * (f(source[c + i]) + f(source[d + i]))) + w3 * (f(source[e + i]) + f(source[g + i]))
+            acc[i] = s + w4 * (f(source[h + i]) + f(source[k + i]))
+        t += np.uint64(4)
+    if t + one < size:
+        w1, w2, a, b = taps[t], taps[t + one], center - t * step, center + t * step
+        c, d = a - step, b + step
+        for i in range(n):
+            s = acc[i] + w1 * (f(source[a + i]) + f(source[b + i]))
+            acc[i] = s + w2 * (f(source[c + i]) + f(source[d + i]))
+        t += two
+    if t < size:
+        w1, a, b = taps[t], center - t * step, center + t * step
+        for i in range(n):
+            acc[i] = acc[i] + w1 * (f(source[a + i]) + f(source[b + i]))
 
 
 @loop
 def _separable_loop(
-    flat: Array, height: int, stride: int, bands: int, taps: Array, limit: np.float32, out: Array
+    flat: Array, height: Any, stride: Any, bands: Any, taps: Array, limit: np.float32, out: Array
 ) -> None:
     # flat: (height + 2m) rows of `stride` samples. Each output row is summed down into `row`, then across into `out`.
-    reach = taps.size - 1
-    width = stride - 2 * reach * bands
+    reach, stride, bands, block = np.uint64(taps.size - 1), np.uint64(stride), np.uint64(bands), np.uint64(BLOCK)
+    width = stride - np.uint64(2) * reach * bands
     half, zero = np.float32(0.5), np.float32(0)
-    row = np.empty(stride, np.float32)
-    across = np.empty(width, np.float32)
-    for y in range(height):
-        for start in range(0, stride, BLOCK):
-            _add_pairs(row[start : min(start + BLOCK, stride)], flat, (y + reach) * stride + start, stride, taps)
-        for start in range(0, width, BLOCK):
-            _add_pairs(across[start : min(start + BLOCK, width)], row, reach * bands + start, bands, taps)
-        target = out[y * width : (y + 1) * width]
-        if limit > zero:
-            for i in range(width):
-                target[i] = np.int32(min(max(across[i] + half, zero), limit))
-        else:
-            for i in range(width):
-                target[i] = across[i]
+    row, across = np.empty(stride, np.float32), np.empty(BLOCK, np.float32)
+    for y in range(np.uint64(height)):
+        start = np.uint64(0)
+        while start < stride:
+            n = min(block, stride - start)
+            _add_pairs(flat, (y + reach) * stride + start, stride, taps, n, row[start : start + n])
+            start += n
+        start = np.uint64(0)
+        while start < width:
+            n = min(block, width - start)
+            _add_pairs(row, reach * bands + start, bands, taps, n, across)
+            place = y * width + start
+            if limit > zero:
+                for i in range(n):
+                    out[place + i] = np.int32(min(max(across[i] + half, zero), limit))
+            else:
+                for i in range(n):
+                    out[place + i] = across[i]
+            start += n
 
 
 def _separable_fast(padded: Array, taps: Array) -> Array:
