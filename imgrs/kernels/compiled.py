@@ -3,7 +3,7 @@
 A kernel of this package has two forms. The *plain* form is a few lines of NumPy that sum in a fixed order; it is the
 definition, and it needs nothing compiled. The *loop* form is the same sums written as scalar loops for numba, without
 fastmath, so that no multiply and add are fused and every CPU gives the same bits. ``Exact`` pairs them and picks:
-small work runs plain until the loop is there, everything else runs the loop.
+it runs plain until that has taken as long as loading the loop would have.
 """
 
 from __future__ import annotations
@@ -20,13 +20,29 @@ import numpy as np
 P = ParamSpec("P")
 R = TypeVar("R")
 
-COMPILE_ABOVE = 1 << 20
-"""Samples from which loading numba and its cached machine code (about 0.3 s) pays for itself."""
+WORTH = 1 << 20
+"""Samples for which loading numba and its cached machine code (0.3 s), or OpenCV, pays for itself."""
+
+
+class Load:
+    """The load of a library, put off until the work done without it comes to what the load would have cost."""
+
+    def __init__(self) -> None:
+        self._done = 0
+
+    def pays(self, samples: int) -> bool:
+        """Whether the library is worth having for ``samples`` more."""
+        if self._done < WORTH:
+            self._done += samples
+        return self._done >= WORTH
+
+
+_opencv = Load()
 
 
 def opencv_pays(samples: int) -> bool:
-    """Whether OpenCV is worth its load (0.02 s) for so many samples: it is once it is there."""
-    return samples > 0 and (samples >= COMPILE_ABOVE or "cv2" in sys.modules)
+    """Whether OpenCV is worth its load (0.02 s) for so many samples more: it is once it is there."""
+    return samples > 0 and ("cv2" in sys.modules or _opencv.pays(samples))
 
 
 class Loop(Generic[P, R]):
@@ -78,14 +94,12 @@ class Exact(Generic[P, R]):
     ) -> None:
         self.plain = plain
         self.fast = fast
-        self.ready = False
-        """Whether numba was worth its load once, so that it is there."""
+        self._load = Load()
         self._samples = samples or _first_size
         functools.update_wrapper(self, plain)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        self.ready = self.ready or self._samples(*args, **kwargs) >= COMPILE_ABOVE
-        return (self.fast if self.ready else self.plain)(*args, **kwargs)
+        return (self.fast if self._load.pays(self._samples(*args, **kwargs)) else self.plain)(*args, **kwargs)
 
 
 def _first_size(*args: Any, **kwargs: Any) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from imgrs.graph.op import Point, op
-from imgrs.types import Pixels, Spec
+from imgrs.types import Pixels, Region, Spec, Tile
 
 BLOCK = 384 << 10
 """Bytes of pixels that go through the whole run at a time."""
@@ -33,6 +34,10 @@ class PointRun(Point):
     def prepare(self, *specs: Spec) -> Any:
         before = self._specs(specs[0])
         return before, [point.prepare(spec) for point, spec in zip(self.ops, before, strict=False)]
+
+    def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
+        (tile,) = tiles
+        return self.apply(tile.crop(out), spec=tile.spec, prepared=prepared)  # blocks are made contiguous one by one
 
     def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:
         (image,) = pixels
