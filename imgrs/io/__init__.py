@@ -18,6 +18,7 @@ def formats() -> tuple[Format, ...]:
     from imgrs.io import pillow_formats as pillow
     from imgrs.io.deepzoom import DeepZoomFormat
     from imgrs.io.iiif import IiifFormat
+    from imgrs.io.jpegxl import JpegXlFormat
     from imgrs.io.npy import NpyFormat
     from imgrs.io.pnm import PnmFormat
     from imgrs.io.tiff import OmeTiffFormat, TiffFormat
@@ -29,6 +30,7 @@ def formats() -> tuple[Format, ...]:
         pillow.JpegFormat(),
         pillow.WebpFormat(),
         pillow.AvifFormat(),
+        JpegXlFormat(),
         pillow.Jpeg2000Format(),
         pillow.GifFormat(),
         pillow.BmpFormat(),

@@ -9,6 +9,8 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+from imgrs.types import Pixels
+
 ORIENTATION = 0x0112
 TURNS = {
     2: "flip_left_right", 3: "rotate_180", 4: "flip_top_bottom", 5: "transpose",
@@ -33,6 +35,15 @@ def upright(info: Mapping[str, Any]) -> dict[str, Any]:
         exif[ORIENTATION] = 1
         found["exif"] = exif.tobytes()
     return found
+
+
+def turned_upright(pixels: Pixels, orientation: int) -> Pixels:
+    """The pixels of an image that lies as ``orientation`` says, upright, as a view."""
+    if orientation > 4:
+        pixels = pixels.transpose(1, 0, 2)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return pixels[::rows, ::columns]
 
 
 def exif_bytes(info: Mapping[str, Any]) -> bytes | None:
