@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from imgrs.config import options, set_options
-from imgrs.create import from_dask, fromarray, frombytes, images_equal, merge, new, open
+from imgrs.create import from_dask, fromarray, frombytes, images_equal, merge, new, open, open_raw
 from imgrs.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -55,6 +55,7 @@ __all__ = [
     "merge",
     "new",
     "open",
+    "open_raw",
     "options",
     "save_all",
     "set_options",

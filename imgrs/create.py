@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,33 @@ def open(source_: Any, /, *, page: int = 0, orient: bool = False) -> Image:
     reader = open_source(source_)
     img = Image(Node(source.Open(reader if page == 0 else reader.at(_page("open", page)))))
     return img.exif_transpose() if orient else img
+
+
+def open_raw(
+    source_: Any, /, mode: str, size: tuple[int, int], *, dtype: npt.DTypeLike | None = None, offset: int = 0
+) -> Image:
+    """Samples without a header, in rows from the top, pixel after pixel; read by region, as needed.
+
+    ``mode`` and ``size`` say what the samples mean. ``dtype`` is theirs, where it is not the mode's own: ``"uint16"``, or
+    ``">u2"`` where the high byte comes first. ``offset`` is the byte at which they begin.
+
+    Raises ``ImageNotFoundError``, or ``TruncatedImageError`` where the file is shorter than that.
+    """
+    from imgrs.io.raw import open_samples
+
+    spec = _spec("open_raw", mode, size)
+    stored = np.dtype(spec.dtype if dtype is None else dtype)
+    if stored.name not in ("uint8", "uint16", "float32", "bool"):
+        raise ArgumentTypeError(f"open_raw: dtype must be uint8, uint16, float32 or bool, got {stored}")
+    if spec.bands == 1 and stored.name != spec.dtype:
+        one = {"uint8": "L", "uint16": "I;16", "float32": "F", "bool": "1"}[stored.name]
+        raise ArgumentError(f"open_raw: samples of {stored} in one band are of mode {one!r}, got {mode!r}")
+    if stored.name == "bool" and spec.bands > 1:
+        raise ArgumentError(f"open_raw: bool samples are of mode '1', got {mode!r}")
+    if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)) or offset < 0:
+        raise ArgumentError(f"open_raw: offset must be a number of bytes, got {offset!r}")
+    spec = replace(spec, dtype=stored.name)
+    return Image(Node(source.Open(open_samples(source_, spec, stored.str, int(offset)))))
 
 
 def new(mode: str, size: tuple[int, int], color: Any = 0) -> Image:

@@ -16,17 +16,16 @@ import pytest
 
 import imgrs
 from imgrs.errors import ImgrsError, TruncatedImageError
-from imgrs.io import formats
-from tests.test_formats import image
+from tests.test_formats import BY_NAME, RECOGNIZED, holds, image, usual_kind
 
 FILES = int(os.environ.get("IMGRS_DAMAGED_FILES", "60"))
 OUTCOMES = {"pixels", "CorruptImageError", "TruncatedImageError", "UnsupportedFormatError", "LimitError"}
-NAMES = [format.name for format in formats() if format.is_read and format.is_written]
+NAMES = [name for name in RECOGNIZED if holds(BY_NAME[name])]
 
 
 def content(name: str) -> bytes:
     file = io.BytesIO()
-    image("RGB", "uint8", (200, 150)).save(file, name)
+    image(*usual_kind(BY_NAME[name]), (200, 150)).save(file, name)
     return file.getvalue()
 
 

@@ -1,15 +1,19 @@
-"""Every format, as the registry has it: what it holds comes back, and docs/formats.md says what was seen to be true.
+"""Every format, as the registry has it: each cell of docs/formats.md is tried on a file, here and when the page is made.
 
-``python -m tests.test_formats`` writes the page.
+``python -m tests.test_formats`` writes the page. A column is a function that tries what it says and returns the cell;
+a format that is new in the registry gets its row by itself, if it can be written, or if ``SAMPLES`` has a file of it.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +21,9 @@ import pytest
 from PIL import Image as Pillow
 
 import imgrs
-from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError
+from imgrs.errors import ImgrsError
 from imgrs.io import formats
-from imgrs.io.format import Format, TileEncoder
+from imgrs.io.format import Encoder, Format, Reader, TileEncoder
 from imgrs.io.resource import FileResource
 from imgrs.types import Region
 from tests.test_files import pixels
@@ -29,13 +33,25 @@ PAGE = Path(__file__).parent.parent / "docs" / "formats.md"
 KINDS = [
     ("1", "bool"), ("L", "uint8"), ("LA", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"), ("CMYK", "uint8"),
     ("I;16", "uint16"), ("LA", "uint16"), ("RGB", "uint16"), ("RGBA", "uint16"), ("F", "float32"),
-    ("RGB", "float32"), ("RGBA", "float32"),
+    ("LA", "float32"), ("RGB", "float32"), ("RGBA", "float32"),
 ]  # fmt: skip
 BY_NAME = {format.name: format for format in formats()}
-EXACT: dict[str, Any] = {"WEBP": {"lossless": True}, "JXL": {"lossless": True}, "GIF": None, "JPEG": None, "AVIF": None}
-"""What makes a format lossless; None where nothing does."""
+EXACT: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JXL": {"lossless": True}}
+"""What makes a format lossless."""
 CLOSE = {"GIF": 12, "JPEG": 8, "AVIF": 8}
-"""How far the mean sample may be off in formats that lose something."""
+"""How far the mean sample may be off in formats that always lose something."""
+OPENERS: dict[str, Callable[[Path, imgrs.Image], imgrs.Image]] = {
+    "RAW": lambda path, img: imgrs.open_raw(path, img.mode, img.size, dtype=img.dtype),
+}
+"""How files are opened that do not say what they are."""
+BY_CONTENT = {"OME-TIFF": "TIFF"}
+"""Formats that are opened as another, of which they are a kind."""
+SAMPLES: dict[str, Callable[[Path], Path]] = {}
+"""Makes a file, in a folder, of a format that cannot be written."""
+RECOGNIZED = [name for name, format in BY_NAME.items() if format.is_read]
+"""Formats that say what they are."""
+SEVERAL = {"TIFF": "tif", "PNG": "png", "GIF": "gif", "WEBP": "webp", "AVIF": "avif", "JXL": "jxl"}
+"""Formats whose files have pages or frames that others can write, by extension."""
 
 
 def image(mode: str, dtype: str, size: tuple[int, int] = (83, 61)) -> imgrs.Image:
@@ -46,51 +62,390 @@ def image(mode: str, dtype: str, size: tuple[int, int] = (83, 61)) -> imgrs.Imag
     return img.astype(dtype)
 
 
+def encoder_of(format: Format, img: imgrs.Image) -> Encoder | None:
+    """What would write an image; None where the format does not take it."""
+    try:
+        return format.encoder(img._node.spec, {}, {})
+    except ImgrsError:
+        return None
+
+
 def holds(format: Format) -> list[tuple[str, str]]:
     """The kinds of image that a format takes."""
-    found = []
-    for mode, dtype in KINDS:
-        try:
-            format.encoder(image(mode, dtype)._node.spec, {}, {})
-        except ArgumentError:
-            continue
-        found.append((mode, dtype))
-    return found
+    return [kind for kind in KINDS if encoder_of(format, image(*kind)) is not None]
 
 
-@pytest.mark.parametrize("name", BY_NAME)
-def test_what_a_format_holds_comes_back(name: str, tmp_path: Path) -> None:
-    format = BY_NAME[name]
+def usual_kind(format: Format) -> tuple[str, str]:
+    """RGB if the format takes it, of the least depth that it takes."""
+    return next((kind for kind in holds(format) if kind[0] == "RGB"), next(iter(holds(format)), ("RGB", "uint8")))
+
+
+def large(format: Format, side: int = 700) -> imgrs.Image:
+    """Noise in the format's usual kind: what cannot be packed, so that bytes can be counted."""
+    side = min(side, getattr(format, "longest", side))
+    data = np.random.default_rng(0).integers(0, 256, (side * 3 // 4, side, 3), np.uint8)
+    mode, dtype = usual_kind(format)
+    return imgrs.fromarray(data).convert(mode).astype(dtype)
+
+
+def saved(format: Format, img: imgrs.Image, folder: Path, **options: Any) -> Path:
+    path = folder / f"a{format.extensions[0]}"
+    img.save(path, **{**EXACT.get(format.name, {}), **options})
+    return path
+
+
+def is_opened(format: Format) -> bool:
+    return format.is_read or format.name in OPENERS or format.name in BY_CONTENT
+
+
+def opened(format: Format, path: Path, img: imgrs.Image) -> imgrs.Image:
+    return OPENERS[format.name](path, img) if format.name in OPENERS else imgrs.open(path)
+
+
+def sample(format: Format, folder: Path) -> tuple[Path, imgrs.Image] | None:
+    """A large file of a format, and the image that is in it; None where there is no file of it to be had."""
+    if format.name in SAMPLES:
+        path = SAMPLES[format.name](folder)
+        return path, imgrs.open(path)
+    img = large(format)
+    if encoder_of(format, img) is None:
+        return None
+    path = saved(format, img, folder)
+    return (path, opened(format, path, img)) if is_opened(format) else None
+
+
+def reader_of(img: imgrs.Image) -> Reader:
+    reader: Reader = img._node.op.reader  # type: ignore[attr-defined]  # it is an Open
+    return reader
+
+
+@contextmanager
+def bytes_read() -> Iterator[list[int]]:
+    """The length of each read of a file meanwhile."""
+    read: list[int] = []
+    real = FileResource.read
+
+    def counted(self: FileResource, offset: int = 0, length: int | None = None) -> bytes:
+        data = real(self, offset, length)
+        read.append(len(data))
+        return data
+
+    with mock.patch.object(FileResource, "read", counted):
+        yield read
+
+
+def bytes_of(path: Path) -> int:
+    return sum(len(content) for content in content_of(path))
+
+
+def content_of(path: Path) -> list[bytes]:
+    """The files of an image, which has its folder for itself."""
+    return [file.read_bytes() for file in sorted(path.parent.rglob("*")) if file.is_file()]
+
+
+# The columns
+
+
+def header_only(format: Format, folder: Path) -> str:
+    """Opening reads less than half of the file, and decodes nothing."""
+    found = sample(format, folder)
+    if found is None:
+        return ""
+    path, img = found
+    with bytes_read() as read, mock.patch.object(type(reader_of(img)), "read", side_effect=AssertionError("decoded")):
+        opened(format, path, img)
+    return "yes" if sum(read) < bytes_of(path) / 2 else ""
+
+
+def region(format: Format, folder: Path) -> str:
+    """A region is what the whole image has there, and takes less than a third of its bytes."""
+    found = sample(format, folder)
+    if found is None:
+        return ""
+    path, img = found
+    box = (9, 7, img.width // 7, img.height // 6)
+    expected = img.compute()[box[1] : box[3], box[0] : box[2]]
+    with bytes_read() as read:
+        np.testing.assert_array_equal(opened(format, path, img).crop(box).compute(), expected)
+    if not reader_of(img).reads_regions:
+        return ""
+    assert sum(read) < bytes_of(path) / 3
+    return "yes"
+
+
+def reduced(format: Format, folder: Path) -> str:
+    """Each reduction that the reader offers looks like the image at that size."""
+    size = (640, 480) if getattr(format, "longest", 640) >= 640 else (160, 120)
+    img = image("RGB", "uint8", size)
+    if encoder_of(format, img) is None or not is_opened(format):
+        return ""
+    reader = reader_of(opened(format, saved(format, img, folder), img))
+    whole = Pillow.fromarray(reader.read(reader.spec.region))
+    for shrink in reader.shrinks:
+        spec = reader.shrunk(shrink)
+        assert spec.size == (-(-size[0] // shrink), -(-size[1] // shrink))
+        small = reader.read(spec.region, shrink).astype(int)
+        expected = np.asarray(whole.resize(spec.size, Pillow.Resampling.BOX))
+        assert np.abs(small - expected).mean() < 6, shrink  # a wavelet, or a table of cosines, is not a box
+    return " ".join(f"1/{shrink}" for shrink in reader.shrinks[1:])
+
+
+def pages(format: Format, folder: Path) -> str:
+    """Each page, or frame, that another library wrote is read."""
+    if format.name not in SEVERAL:
+        return ""
+    frames = [np.full((40, 60, 3), 60 * i, np.uint8) for i in range(4)]
+    path = folder / f"several.{SEVERAL[format.name]}"
+    if format.name == "JXL":
+        import imagecodecs
+
+        path.write_bytes(imagecodecs.jpegxl_encode(np.stack(frames), lossless=True))
+    else:
+        options: dict[str, Any] = {"lossless": True} if format.name == "WEBP" else {}
+        first, *rest = (Pillow.fromarray(frame) for frame in frames)
+        first.save(path, save_all=True, append_images=rest, **options)
+    img = imgrs.open(path)
+    assert img.n_frames == 4
+    for i, frame in enumerate(frames):
+        seen = img.page(i).convert("RGB").compute().astype(int)
+        assert np.abs(seen - frame).max() <= (2 if format.name == "AVIF" else 0)
+    return "yes"
+
+
+@contextmanager
+def encoded(kind: type[TileEncoder]) -> Iterator[list[tuple[int, bool]]]:
+    """The pixels of each encode meanwhile, and whether it was in a task of Dask's threads."""
+    calls: list[tuple[int, bool]] = []
+    real = kind.encode
+
+    def seen(self: Any, region: Region, pixels: Any, level: int = 0) -> Any:
+        calls.append((region.area, threading.current_thread() is not threading.main_thread()))
+        return real(self, region, pixels, level)
+
+    with mock.patch.object(kind, "encode", seen):
+        yield calls
+
+
+def streamed(format: Format, folder: Path) -> str:
+    """No encode sees the whole image."""
+    img = large(format)
+    encoder = encoder_of(format, img)
+    if not isinstance(encoder, TileEncoder):
+        return ""
+    if encoder.levels > 1:
+        img = large(format, 2_500)  # a task makes all copies of its piece, so pieces are large
+    with encoded(type(encoder)) as calls:
+        saved(format, img, folder, chunks=(64, 64), scheduler="sync")
+    assert len(calls) > 1
+    assert max(area for area, _ in calls) < img.width * img.height
+    return "yes"
+
+
+def parallel(format: Format, folder: Path) -> str:
+    """Encoding is done by the tasks, and the file is the same as when one does it all."""
+    img = large(format)
+    encoder = encoder_of(format, img)
+    if not isinstance(encoder, TileEncoder):
+        return ""
+    if encoder.levels > 1:
+        img = large(format, 2_500)  # a task makes all copies of its piece, so pieces are large
+    path = saved(format, img, folder, chunks=(64, 64), scheduler="sync")
+    before = content_of(path)
+    with encoded(type(encoder)) as calls:
+        saved(format, img, folder, chunks=(64, 64), workers=3, scheduler="threads")
+    assert len(calls) > 1
+    assert all(in_a_task for _, in_a_task in calls)
+    assert content_of(path) == before
+    return "yes"
+
+
+METADATA: dict[str, Any] = {
+    "dpi": (300, 300),
+    "icc_profile": b"profile" * 30,
+    "exif": b"",
+    "xmp": b"<x/>",
+    "text": {"a": "b"},
+}
+
+
+def metadata(format: Format, folder: Path) -> str:
+    """What is written is read again, by us and, where Pillow knows the format, by Pillow; then it goes along."""
+    return ", ".join(name for name in METADATA if survives(format, name, folder))
+
+
+def survives(format: Format, name: str, folder: Path) -> bool:
+    value, img = METADATA[name], image("RGB", "uint8")
+    if name == "exif":
+        exif = Pillow.Exif()
+        exif[0x010E] = "a title"
+        value = exif.tobytes()
+    try:
+        path = saved(format, img, folder, **{name: value})
+    except ImgrsError:
+        return False
+    if not is_opened(format):
+        return False
+    read = opened(format, path, img)
+    if name not in read.info:
+        return False
+    assert_same(name, read.info[name], value)
+    if format.name in Pillow.OPEN and name in ("dpi", "icc_profile", "exif"):
+        assert name in Pillow.open(path).info or format.name == "JPEG2000"  # of which Pillow reads pixels only
+    read.brightness(1).save(folder / f"b{format.extensions[0]}")
+    assert_same(name, opened(format, folder / f"b{format.extensions[0]}", img).info[name], value)
+    return True
+
+
+def assert_same(name: str, found: Any, value: Any) -> None:
+    if name == "dpi":
+        assert [round(side) for side in found] == list(value)
+    elif name == "exif":
+        exif = Pillow.Exif()
+        exif.load(found)
+        assert exif[0x010E] == "a title"
+    elif name == "text":
+        assert {**found, **value} == found
+    else:
+        assert found.rstrip(b"\0") == value
+
+
+def unit(format: Format, folder: Path) -> str:
+    """What is decoded at a time, to which the limit on bytes applies."""
+    found = sample(format, folder)
+    if found is None:
+        return ""
+    reader = reader_of(found[1])
+    if reader.strip_bytes is not None:
+        assert len(next(reader.strips())) <= reader.spec.height
+        return "strip"
+    if reader.unit == reader.spec.size:
+        return "image"
+    return (
+        "row" if reader.unit == (reader.spec.width, 1) else "strip" if reader.unit[0] == reader.spec.width else "tile"
+    )
+
+
+def longest(format: Format, folder: Path) -> str:
+    """One pixel more is refused at the call, before anything is computed."""
+    most: int = getattr(format, "longest", 1 << 31)
+    if most >= 1 << 31:
+        return ""
+    for size in ((most + 1, 1), (1, most + 1)):
+        with pytest.raises(imgrs.ArgumentError, match=f"{most:,}"):
+            imgrs.new("RGB", size).save(folder / f"a{format.extensions[0]}")
+    assert encoder_of(format, imgrs.new("RGB", (most, most))) is not None
+    return f"{most:,}"
+
+
+def held(format: Format, folder: Path) -> str:
+    """Every kind that the format takes comes back, as it was or close to it; others see the same."""
+    depths: dict[str, list[str]] = {}
     for mode, dtype in holds(format):
         img = image(mode, dtype)
-        path = tmp_path / f"{mode.replace(';', '')}-{dtype}{format.extensions[0]}"
-        img.save(path, **(EXACT.get(name) or {}))
-        read = imgrs.open(path)
-        assert read.format == name
-        assert (read.size, read.dtype) == (img.size, img.dtype)
-        if name not in CLOSE:
-            assert read.mode == img.mode, (name, mode)
-            np.testing.assert_array_equal(read.compute(), img.compute(), f"{name} {mode} {dtype}")
-        else:
-            seen = np.asarray(Pillow.open(path).convert(mode if mode != "1" else "L"))
-            np.testing.assert_array_equal(read.convert(mode if mode != "1" else "L").compute(), seen)
-            assert np.abs(seen.astype(float) - img.convert("L" if mode == "1" else mode).compute()).mean() < CLOSE[name]
-        part = read.crop((5, 7, 40, 31))
-        np.testing.assert_array_equal(part.compute(), read.compute()[7:31, 5:40])
+        path = saved(format, img, folder)
+        if is_opened(format):
+            read = opened(format, path, img)
+            comes_back(format, img, read)
+            others_see_it(format, path, read)
+        depths.setdefault(dtype, []).append(mode)
+    return "; ".join(f"{dtype}: {' '.join(modes)}" for dtype, modes in depths.items()) or "read only"
 
 
-@pytest.mark.parametrize("name", [n for n in BY_NAME if n not in ("NPY", "TIFF", "JXL")])
-def test_others_read_what_is_written(name: str, tmp_path: Path) -> None:
-    format = BY_NAME[name]
-    for mode, dtype in holds(format):
-        if dtype != "uint8":
-            continue  # Pillow would read 16-bit color at 8 bits
-        path = tmp_path / f"{mode}{format.extensions[0]}"
-        image(mode, dtype).save(path, **(EXACT.get(name) or {}))
-        seen = Pillow.open(path)
-        assert seen.format == name
-        if name not in CLOSE:
-            np.testing.assert_array_equal(np.asarray(seen), image(mode, dtype).compute())
+def comes_back(format: Format, img: imgrs.Image, read: imgrs.Image) -> None:
+    assert read.format == BY_CONTENT.get(format.name, format.name)
+    assert read.size == img.size
+    assert read.dtype == img.dtype
+    if format.name in CLOSE:
+        difference = read.convert(img.mode).compute().astype(float) - img.compute()
+        assert np.abs(difference).mean() < CLOSE[format.name]
+    else:
+        assert read.mode == img.mode
+        np.testing.assert_array_equal(read.compute(), img.compute(), f"{format.name} {img.mode} {img.dtype}")
+
+
+def others_see_it(format: Format, path: Path, read: imgrs.Image) -> None:
+    """Pillow reads 16-bit color at 8 bits, so deeper images are compared elsewhere."""
+    if format.name not in Pillow.OPEN or read.dtype not in ("uint8", "bool"):
+        return
+    with Pillow.open(path) as seen:
+        assert seen.format == format.name
+        if seen.mode in ("P", "PA") or read.mode == seen.mode:
+            np.testing.assert_array_equal(np.asarray(seen.convert(read.mode)), read.compute())
+
+
+COLUMNS: dict[str, Callable[[Format, Path], str]] = {
+    "holds": held,
+    "header only": header_only,
+    "region": region,
+    "smaller": reduced,
+    "pages": pages,
+    "streamed": streamed,
+    "parallel": parallel,
+    "metadata": metadata,
+    "decoded by": unit,
+    "side": longest,
+}
+LEGEND = """\
+Made by `python -m tests.test_formats`: each cell was tried on a file.
+
+**Holds**: what is written, by depth; all of it is read again, if the format is.
+**Header only**: opening reads a small part of the file.
+**Region**: only what is needed is read and decoded; elsewhere a file is decoded once per run, into memory or, where that
+does not fit the limit, into a scratch file.
+**Smaller**: reductions that the decoder makes, for shrinking while loading.
+**Pages**: `page=` and `n_frames`.
+**Streamed**: written in memory that does not grow with the image; elsewhere the whole image is encoded at once.
+**Parallel**: encoded by the tasks that make the pixels.
+**Metadata**: what goes from a source to the file.
+**Decoded by**: what the limit `imgrs.max-decode-bytes` applies to.
+**Side**: the most pixels a side.
+
+`RAW` says nothing of itself: `imgrs.open_raw` reads it.
+"""
+
+
+def legend() -> str:
+    only = {"Read": "is_written", "Written": "is_read"}
+    names = {how: [format.name for format in formats() if not getattr(format, lacks)] for how, lacks in only.items()}
+    apart = [name for name in names["Written"] if name not in OPENERS and name not in BY_CONTENT]
+    lines = [f"Written only: {', '.join(apart)}."] + [f"Read only: {', '.join(names['Read'])}."] * bool(names["Read"])
+    return LEGEND + "\n".join(lines) + "\n"
+
+
+def row(format: Format) -> str:
+    cells = [format.name, " ".join(format.extensions)]
+    for column in COLUMNS.values():
+        with tempfile.TemporaryDirectory() as folder:
+            cells.append(column(format, Path(folder)))
+    return f"| {' | '.join(cells)} |"
+
+
+def page() -> str:
+    names = ["format", "extensions", *COLUMNS]
+    lines = ["# Formats", "", legend(), f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
+    return "\n".join(lines + [row(format) for format in formats()]) + "\n"
+
+
+def written_page() -> dict[str, list[str]]:
+    """The cells of the page as it is in the repository, by format."""
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {cells[0]: cells[1:] for cells in rows}
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("name", BY_NAME)
+def test_each_cell_of_the_page(name: str, column: str, tmp_path: Path) -> None:
+    cells = written_page()[name]
+    assert cells[0] == " ".join(BY_NAME[name].extensions)
+    assert COLUMNS[column](BY_NAME[name], tmp_path) == cells[1 + list(COLUMNS).index(column)]
+
+
+def test_the_page_has_every_format_and_column() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert list(written_page()) == list(BY_NAME)
+    assert legend() in text
+    assert f"| format | extensions | {' | '.join(COLUMNS)} |" in text
 
 
 @pytest.mark.parametrize("extension", ["pgm", "ppm", "tga", "qoi", "ico", "jp2", "avif", "bmp"])
@@ -103,187 +458,17 @@ def test_files_of_others_are_read(extension: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(img.compute(), np.asarray(seen.convert(img.mode)))
 
 
-def test_pgms_of_any_depth_are_scaled_to_the_full_range(tmp_path: Path) -> None:
-    path = tmp_path / "a.pgm"
-    path.write_bytes(b"P5 # a comment\n3 1\n# another\n100\n" + bytes((0, 50, 100)))
-    np.testing.assert_array_equal(imgrs.open(path).compute(), [[0, 128, 255]])
-    path.write_bytes(b"P5\n2 1\n4095\n" + np.array([0, 4095], ">u2").tobytes())
-    np.testing.assert_array_equal(imgrs.open(path).compute(), [[0, 65535]])
-    path.write_bytes(b"P5\n2 9\n255\nab")
-    with pytest.raises(ImgrsError, match="shorter"):
-        imgrs.open(path)
-    path.write_bytes(b"P5\nx")
-    with pytest.raises(CorruptImageError, match="header"):
-        imgrs.open(path)
-
-
-def test_jpeg_2000_is_decoded_smaller(tmp_path: Path) -> None:
-    path = tmp_path / "a.jp2"
-    image("RGB", "uint8", (640, 480)).save(path)
-    reader = imgrs.open(path)._node.op.reader  # type: ignore[attr-defined]  # it is an Open
-    assert reader.shrinks == (1, 2, 4, 8)
-    for shrink in reader.shrinks:
-        spec = reader.shrunk(shrink)
-        small = reader.read(Region(0, 0, *spec.size), shrink)
-        assert small.shape == (480 // shrink, 640 // shrink, 3)
-        expected = Pillow.open(path).resize(spec.size, Pillow.Resampling.BOX)
-        assert np.abs(small.astype(int) - np.asarray(expected)).mean() < 4  # a wavelet is not a box
-
-
-@pytest.mark.parametrize("extension", ["jpg", "png", "webp", "tif", "avif"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_photographs_are_set_upright(orientation: int, extension: str, tmp_path: Path) -> None:
-    from PIL import ImageOps
-
-    exif = Pillow.Exif()
-    exif[0x0112] = orientation
-    path = tmp_path / f"a.{extension}"
-    image("RGB", "uint8").to_pil().save(path, exif=exif)
-    expected = np.asarray(ImageOps.exif_transpose(Pillow.open(path)))
-    img = imgrs.open(path, orient=True)
-    np.testing.assert_array_equal(img.compute(), expected)
-    img.save(tmp_path / f"b.{extension}")
-    assert Pillow.open(tmp_path / f"b.{extension}").getexif().get(0x0112, 1) == 1
-    imgrs.open(path).save(tmp_path / "c.tif")
-    assert Pillow.open(tmp_path / "c.tif").getexif().get(0x0112, 1) == orientation
-    imgrs.open(tmp_path / "c.tif").save(tmp_path / "d.jpg")
-    assert Pillow.open(tmp_path / "d.jpg").getexif().get(0x0112, 1) == orientation
-    imgrs.open(path).save(tmp_path / "e.jpg", metadata=False)
-    assert not Pillow.open(tmp_path / "e.jpg").getexif()
-
-
-def test_metadata_is_plain(tmp_path: Path) -> None:
-    from PIL import ImageCms
-
-    exif = Pillow.Exif()
-    exif[0x010F] = "Maker"
-    exif.get_ifd(0x8769)[0x829A] = 0.01
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    path = tmp_path / "a.jpg"
-    image("RGB", "uint8").to_pil().save(path, exif=exif, icc_profile=profile, dpi=(72, 72))
-    found = imgrs.open(path).metadata
-    assert found["exif"]["Make"] == "Maker"
-    assert found["exif"]["ExposureTime"] == pytest.approx(0.01)
-    assert "sRGB" in found["icc_profile"]
-    assert found["dpi"] == [72, 72]
-    json.dumps(found)
-
-
-def test_text_and_xmp_go_along(tmp_path: Path) -> None:
-    packet = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'></x:xmpmeta>"
-    for extension in ("png", "jpg", "webp", "tif", "avif"):
-        path = tmp_path / f"a.{extension}"
-        image("RGB", "uint8").save(path, xmp=packet)
-        assert Pillow.open(path).info["xmp"].rstrip(b"\0") == packet, extension
-        imgrs.open(path).save(tmp_path / f"b.{extension}")
-        assert imgrs.open(tmp_path / f"b.{extension}").info["xmp"].rstrip(b"\0") == packet, extension
-    image("RGB", "uint8").save(tmp_path / "t.png", text={"Title": "Größe"})
-    assert Pillow.open(tmp_path / "t.png").text["Title"] == "Größe"  # type: ignore[attr-defined]  # a PNG has it
-    assert imgrs.open(tmp_path / "t.png").info["text"] == {"Title": "Größe"}
-
-
-# The page
-
-
-def row(format: Format, folder: Path) -> str:
-    kinds = holds(format)
-    path = folder / f"a{format.extensions[0]}"
-    image("RGB", "uint8", (200, 160)).save(path)
-    reader = imgrs.open(path)._node.op.reader  # type: ignore[attr-defined]  # it is an Open
-    encoder = format.encoder(image("RGB", "uint8")._node.spec, {}, {})
-    streamed = isinstance(encoder, TileEncoder)
-    kept = [name for name in METADATA if survives(format, name, folder)]
-    depths: dict[str, list[str]] = {}
-    for mode, dtype in kinds:
-        depths.setdefault(dtype, []).append(mode)
-    held = "; ".join(f"{dtype}: {' '.join(modes)}" for dtype, modes in depths.items())
-    longest = getattr(format, "longest", 1 << 31)
-    cells = [
-        format.name,
-        " ".join(format.extensions),
-        held,
-        "yes" if reader.reads_regions else "",
-        "1/" + ", 1/".join(str(s) for s in reader.shrinks[1:]) if len(reader.shrinks) > 1 else "",
-        "yes" if streamed else "",
-        ", ".join(kept),
-        f"{longest:,}" if longest < 1 << 31 else "",
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-METADATA: dict[str, Any] = {
-    "dpi": (300, 300),
-    "icc_profile": b"profile" * 30,
-    "exif": b"",
-    "xmp": b"<x/>",
-    "text": {"a": "b"},
-}
-
-
-def survives(format: Format, name: str, folder: Path) -> bool:
-    """Whether a piece of metadata is written, and read again by Pillow."""
-    value = METADATA[name]
-    if name == "exif":
-        exif = Pillow.Exif()
-        exif[0x010E] = "a title"
-        value = exif.tobytes()
-    path = folder / f"m{format.extensions[0]}"
-    try:
-        image("RGB", "uint8").save(path, **{name: value})
-        found = Pillow.open(path).info.get(name if name != "text" else "a")
-    except (ImgrsError, OSError):
-        return False
-    return found is not None
-
-
-def page() -> str:
-    lines = [
-        "# Formats",
-        "",
-        "Made by `python -m tests.test_formats`: each cell was tried on a file.",
-        "",
-        "Every format is opened from its header alone. **Region**: only what is needed is decoded; elsewhere a file is decoded",
-        "once per run, into memory or, where that does not fit the limit, into a scratch file. **Smaller**: what shrinking",
-        "while loading can use. **Streamed**: written in parallel, in memory that does not grow with the image; elsewhere",
-        "the whole image is encoded at once. **Side**: the most pixels a side that the format holds.",
-        "",
-        "| format | extensions | holds | region | smaller | streamed | metadata | side |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        lines += [row(format, Path(folder)) for format in BY_NAME.values()]
-    return "\n".join(lines) + "\n"
-
-
-def test_the_page_is_what_the_formats_do() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page()
-
-
-@pytest.mark.parametrize("name", [name for name in BY_NAME if name not in ("AVIF", "QOI", "WEBP")])
-def test_opening_reads_the_header_only(name: str, tmp_path: Path, monkeypatch: Any) -> None:
-    """Pillow reads all of an AVIF, a QOI and a WebP before it says anything; nothing is decoded there either."""
+@pytest.mark.parametrize("name", [name for name in RECOGNIZED + list(OPENERS) if holds(BY_NAME[name])])
+def test_file_objects_take_every_format(name: str, tmp_path: Path) -> None:
+    mode, dtype = usual_kind(BY_NAME[name])
+    file = io.BytesIO()
+    image(mode, dtype).save(file, name)
     path = tmp_path / f"a{BY_NAME[name].extensions[0]}"
-    noise = np.random.default_rng(0).integers(0, 256, (250, 250, 3) if name == "ICO" else (900, 900, 3), np.uint8)
-    imgrs.fromarray(noise).save(path)
-    read = []
-    real = FileResource.read
-
-    def counted(self: FileResource, offset: int = 0, length: int | None = None) -> bytes:
-        data = real(self, offset, length)
-        read.append(len(data))
-        return data
-
-    monkeypatch.setattr(FileResource, "read", counted)
-    imgrs.open(path)
-    assert sum(read) < path.stat().st_size / 2 + (100_000 if name == "ICO" else 0), sum(read)
-
-
-def test_file_objects_take_every_format() -> None:
-    for format in BY_NAME.values():
-        file = io.BytesIO()
-        image("RGB", "uint8").save(file, format.name)
-        if format.name != "TGA":  # it has no signature, so bytes alone may be anything
-            assert imgrs.open(file.getvalue()).format == format.name
+    image(mode, dtype).save(path)
+    assert file.getvalue() == path.read_bytes()
+    if name not in ("TGA", "RAW"):  # without a signature bytes alone may be anything
+        for source in (file, file.getvalue(), bytearray(file.getvalue())):
+            np.testing.assert_array_equal(imgrs.open(source).compute(), imgrs.open(path).compute())
 
 
 if __name__ == "__main__":

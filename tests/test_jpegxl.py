@@ -63,7 +63,8 @@ def test_every_kind_comes_back_and_others_read_it(mode: str, dtype: str, tmp_pat
     img, path = image(mode, dtype), tmp_path / "a.jxl"
     img.save(path, lossless=True, effort=3)
     read = imgrs.open(path)
-    assert (read.mode, read.dtype) == (mode, dtype)
+    assert read.mode == mode
+    assert read.dtype == dtype
     np.testing.assert_array_equal(read.compute(), img.compute())
     np.testing.assert_array_equal(imagecodecs.jpegxl_decode(path.read_bytes()), img.compute())
     sizes = []

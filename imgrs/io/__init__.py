@@ -20,7 +20,8 @@ def formats() -> tuple[Format, ...]:
     from imgrs.io.iiif import IiifFormat
     from imgrs.io.jpegxl import JpegXlFormat
     from imgrs.io.npy import NpyFormat
-    from imgrs.io.pnm import PnmFormat
+    from imgrs.io.pnm import PamFormat, PfmFormat, PnmFormat
+    from imgrs.io.raw import RawFormat
     from imgrs.io.tiff import OmeTiffFormat, TiffFormat
 
     return (
@@ -35,9 +36,12 @@ def formats() -> tuple[Format, ...]:
         pillow.GifFormat(),
         pillow.BmpFormat(),
         PnmFormat(),
+        PamFormat(),
+        PfmFormat(),
         pillow.QoiFormat(),
         pillow.IcoFormat(),
         NpyFormat(),
+        RawFormat(),
         DeepZoomFormat(),
         IiifFormat(),
         pillow.TgaFormat(),

@@ -19,7 +19,7 @@ from imgrs.io import metadata
 from imgrs.io.boxes import Box, box, boxes
 from imgrs.io.format import Encoder, Format, Options, Reader, WholeEncoder
 from imgrs.io.jpegxl_header import parse, said_to_be_srgb
-from imgrs.io.options import check_image, check_options, check_whole
+from imgrs.io.options import check_image, check_options, check_side, check_whole
 from imgrs.io.resource import BytesResource, Resource
 from imgrs.io.whole import WholeReader, at_full_scale, decoding
 from imgrs.types import Pixels, Spec
@@ -50,6 +50,7 @@ class JpegXlFormat(Format):
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_image(self.name, spec, self.kinds)
+        check_side(self.name, spec, self.longest)
         check_options(self.name, options, ("quality", "lossless", "effort", "exif", "xmp"))
         for name, kind in (("lossless", bool), ("exif", bytes), ("xmp", bytes)):
             if not isinstance(options.get(name, kind()), kind):

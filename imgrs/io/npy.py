@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.lib import format as npy
 
-from imgrs.errors import ArgumentError, CorruptImageError, TruncatedImageError, UnsupportedFormatError
+from imgrs.errors import ArgumentError, CorruptImageError, UnsupportedFormatError
 from imgrs.io.format import Encoder, Format, Options, Reader
 from imgrs.io.options import check_options
-from imgrs.io.plain import PlainEncoder
+from imgrs.io.plain import PlainEncoder, PlainReader
 from imgrs.io.resource import Resource
-from imgrs.types import Pixels, Region, Spec
+from imgrs.types import Spec
 
 _ENCODINGS = {1: ("gray", False), 2: ("gray", True), 3: ("srgb", False), 4: ("srgb", True)}
 
@@ -29,7 +29,24 @@ class NpyFormat(Format):
         return head[:6] == b"\x93NUMPY"
 
     def open(self, resource: Resource) -> Reader:
-        return NpyReader(resource)
+        file = io.BytesIO(resource.read(0, 1 << 16))
+        try:
+            version = npy.read_magic(file)
+            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, fortran, dtype = read(file)
+        except Exception as error:  # the header is Python text: what its parser raises means that it is damaged
+            raise CorruptImageError(f"{resource.name}: the NPY header is damaged: {error}") from None
+        held = dtype.name in ("uint8", "uint16", "float32", "bool")
+        if len(shape) not in (2, 3) or 0 in shape or fortran or not held:
+            raise UnsupportedFormatError(
+                f"{resource.name}: an image is a C-ordered array of (height, width[, bands]) of uint8, uint16, float32 or "
+                f"bool, not {dtype} of shape {shape}{' in Fortran order' if fortran else ''}"
+            )
+        height, width = shape[:2]
+        bands = shape[2] if len(shape) == 3 else 1
+        encoding, alpha = _ENCODINGS.get(bands, ("multiband", False))
+        spec = Spec(width, height, bands, alpha, dtype.name, encoding)
+        return PlainReader(resource, self.name, spec, file.tell(), dtype.str)
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_options(self.name, options, ())
@@ -39,53 +56,3 @@ class NpyFormat(Format):
         header = io.BytesIO()
         npy.write_array_header_1_0(header, {"descr": dtype.str, "fortran_order": False, "shape": spec.shape})
         return PlainEncoder(spec, header.getvalue(), dtype.str, tuple(range(spec.bands)))
-
-
-class NpyReader(Reader):
-    """An array of shape (height, width) or (height, width, bands), read row by row. Pickles as its resource."""
-
-    format = "NPY"
-    reads_regions = True
-
-    def __init__(self, resource: Resource) -> None:
-        self.resource, self.info = resource, {}
-        file = io.BytesIO(resource.read(0, 1 << 16))
-        try:
-            version = npy.read_magic(file)
-            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, fortran, dtype = read(file)
-        except Exception as error:  # the header is Python text: what its parser raises means that it is damaged
-            raise CorruptImageError(f"{resource.name}: the NPY header is damaged: {error}") from None
-        if (
-            len(shape) not in (2, 3)
-            or 0 in shape
-            or fortran
-            or dtype.name not in ("uint8", "uint16", "float32", "bool")
-        ):
-            raise UnsupportedFormatError(
-                f"{resource.name}: an image is a C-ordered array of (height, width[, bands]) of uint8, uint16, float32 or "
-                f"bool, not {dtype} of shape {shape}{' in Fortran order' if fortran else ''}"
-            )
-        height, width = shape[:2]
-        bands = shape[2] if len(shape) == 3 else 1
-        encoding, alpha = _ENCODINGS.get(bands, ("multiband", False))
-        self.spec = Spec(width, height, bands, alpha, dtype.name, encoding)
-        self.unit = (width, 1)
-        self._dtype, self._start = dtype, file.tell()
-        if self._start + self.spec.nbytes > resource.size:
-            raise TruncatedImageError(
-                f"{resource.name}: {self.spec} needs {self.spec.nbytes:,} bytes, the file is shorter"
-            )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return NpyReader, (self.resource,)
-
-    def read(self, region: Region, shrink: int = 1) -> Pixels:
-        spec = self.spec
-        row = spec.width * spec.pixel_bytes
-        data = self.resource.read(self._start + region.top * row, region.height * row)
-        rows = np.frombuffer(data, self._dtype).reshape(region.height, spec.width, spec.bands)
-        return np.ascontiguousarray(rows[:, region.left : region.right].astype(spec.dtype))
-
-    def stored_bytes(self, region: Region, shrink: int = 1) -> int:
-        return region.height * self.spec.width * self.spec.pixel_bytes

@@ -30,6 +30,15 @@ def check_flag(name: str, value: Any) -> bool:
     raise ArgumentError(f"save: {name} must be True or False, got {value!r}")
 
 
+def check_side(format: str, spec: Spec, longest: int) -> None:
+    """Raise ``ArgumentError`` for an image with more pixels a side than ``format`` holds."""
+    if max(spec.size) > longest:
+        raise ArgumentError(
+            f"save: {format} holds at most {longest:,} pixels a side, the image is {spec.width:,}x{spec.height:,};"
+            " resize() it or save as TIFF"
+        )
+
+
 def check_image(format: str, spec: Spec, kinds: Collection[tuple[str, str]]) -> None:
     """Raise ``ArgumentError`` unless (mode, dtype) is among ``kinds``; the message names the way out."""
     if (spec.mode, spec.dtype) in kinds:

@@ -19,7 +19,7 @@ from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError, Truncated
 from imgrs.io.format import Encoder, Format, Options, Reader, WholeEncoder
 from imgrs.io.limits import check_unit
 from imgrs.io.metadata import exif_bytes
-from imgrs.io.options import check_image, check_options, check_whole
+from imgrs.io.options import check_image, check_options, check_side, check_whole
 from imgrs.io.resource import Resource, as_file
 from imgrs.types import Pixels, Region, Spec
 
@@ -241,11 +241,7 @@ class PillowFormat(Format):
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_image(self.name, spec, self.kinds)
         check_options(self.name, options, self.options)
-        if max(spec.size) > self.longest:
-            raise ArgumentError(
-                f"save: {self.name} holds at most {self.longest:,} pixels a side, the image is {spec.width:,}x{spec.height:,};"
-                " resize() it or save as TIFF"
-            )
+        check_side(self.name, spec, self.longest)
         for name, value in options.items():
             self._check(name, value)
         carried = {name: info[name] for name in self.carried if name in info}

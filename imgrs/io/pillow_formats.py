@@ -94,19 +94,19 @@ class BmpFormat(PillowFormat):
     carried = ("dpi",)
 
     def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
-        if spec.dtype == "bool":
-            return super().checked_encoder(spec, options)
-        colors = b"".join(bytes((v, v, v, 0)) for v in range(256)) if spec.mode == "L" else b""
+        bits = 1 if spec.dtype == "bool" else 8 * spec.bands
+        shades = {1: (0, 255), 8: range(256)}.get(bits, ())
+        colors = b"".join(bytes((v, v, v, 0)) for v in shades)
         per_meter = [round(v / 0.0254) for v in options.get("dpi", (96, 96))]
         # With alpha a version 4 header, which says where each band is.
         masks = struct.pack("<4I4s48x", 0xFF0000, 0xFF00, 0xFF, 0xFF000000, b"BGRs") if spec.alpha else b""
         start = 54 + len(masks) + len(colors)
-        pixels = -(-spec.width * spec.bands // 4) * 4 * spec.height
+        pixels = -(-spec.width * bits // 32) * 4 * spec.height
         header = struct.pack("<2sIHHI", b"BM", start + pixels, 0, 0, start)
-        header += struct.pack("<IiiHH", 40 + len(masks), *spec.size, 1, 8 * spec.bands)
+        header += struct.pack("<IiiHH", 40 + len(masks), *spec.size, 1, bits)
         header += struct.pack("<IIiiII", 3 if masks else 0, pixels, *per_meter, len(colors) // 4, 0)
         order = {1: (0,), 3: (2, 1, 0), 4: (2, 1, 0, 3)}[spec.bands]
-        return PlainEncoder(spec, header + masks + colors, "u1", order, align=4, upward=True)
+        return PlainEncoder(spec, header + masks + colors, "u1", order, align=4, upward=True, packed=bits == 1)
 
     def matches(self, head: bytes) -> bool:
         return head[:2] == b"BM"

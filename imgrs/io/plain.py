@@ -1,14 +1,103 @@
-"""Writing formats whose pixels are not compressed: a header, then rows at known places."""
+"""Formats whose pixels are not compressed: a header, then rows at known places, read by region and written by tile."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 
-from imgrs.io.format import Placed, TileEncoder
+from imgrs.errors import TruncatedImageError
+from imgrs.io.format import Placed, Reader, TileEncoder
+from imgrs.io.resource import Resource
+from imgrs.io.whole import at_full_scale
 from imgrs.types import Pixels, Region, Spec
+
+SKIPPED = 64 << 10
+"""Bytes of a row that are worth a read of their own: reading them takes as long as asking once more."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlainReader(Reader):
+    """Rows of samples from byte ``start``.
+
+    ``dtype`` is NumPy's name of a stored sample with its byte order (``">u2"``). Samples from 0 to ``most`` are scaled to
+    the full range; None leaves them as they are. Rows come from the last to the first where ``upward``. ``packed`` rows
+    have eight samples a byte, the first highest; ``inverted`` ones mean black by 1.
+    """
+
+    resource: Resource
+    format: str
+    spec: Spec
+    start: int
+    dtype: str
+    most: int | None = None
+    upward: bool = False
+    packed: bool = False
+    inverted: bool = False
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        needed = self.start + self.spec.height * self._row
+        if needed > self.resource.size:
+            raise TruncatedImageError(
+                f"{self.resource.name}: {self.spec} needs {needed:,} bytes, the file has {self.resource.size:,}"
+            )
+
+    @property
+    def reads_regions(self) -> bool:  # type: ignore[override]  # a property serves where the base declares an attribute
+        return True
+
+    @property
+    def unit(self) -> tuple[int, int]:  # type: ignore[override]  # a property serves where the base declares an attribute
+        return self.spec.width, 1
+
+    @property
+    def _row(self) -> int:
+        return self._bytes(0, self.spec.width)[1]
+
+    def _bytes(self, left: int, right: int) -> tuple[int, int]:
+        """Where the samples of some columns begin and end within a row."""
+        if self.packed:
+            return left // 8, -(-right // 8)
+        pixel = self.spec.bands * np.dtype(self.dtype).itemsize
+        return left * pixel, right * pixel
+
+    def _columns(self, region: Region) -> tuple[int, int]:
+        """The bytes of each row that are read: those of the region, where the others are many."""
+        first, last = self._bytes(region.left, region.right)
+        return (first, last) if self._row - (last - first) > SKIPPED else (0, self._row)
+
+    def read(self, region: Region, shrink: int = 1) -> Pixels:
+        first, last = self._columns(region)
+        rows = range(region.top, region.bottom)
+        if self.upward:
+            rows = range(self.spec.height - region.bottom, self.spec.height - region.top)
+        if (first, last) == (0, self._row):
+            data = self.resource.read(self.start + rows.start * self._row, len(rows) * self._row)
+        else:
+            starts = [self.start + y * self._row + first for y in rows]
+            data = b"".join(self.resource.read(start, last - first) for start in starts)
+        stored = np.frombuffer(data, np.uint8).reshape(region.height, last - first)
+        return self._meant(stored[:: -1 if self.upward else 1], region, first)
+
+    def _meant(self, rows: Pixels, region: Region, first: int) -> Pixels:
+        """The pixels of a region from rows of bytes, each from byte ``first`` of its row."""
+        spec, (left, right) = self.spec, self._bytes(region.left, region.right)
+        found = rows[:, left - first : right - first]
+        if self.packed:
+            bits = np.unpackbits(found, axis=1)[:, region.left % 8 :][:, : region.width]
+            return np.ascontiguousarray(bits[..., None] != self.inverted)
+        samples = np.ascontiguousarray(found).view(self.dtype).reshape(region.height, region.width, spec.bands)
+        if self.most is not None:
+            samples = at_full_scale(samples, self.most)
+        pixels: Pixels = samples.astype(spec.dtype)
+        return pixels
+
+    def stored_bytes(self, region: Region, shrink: int = 1) -> int:
+        first, last = self._columns(region)
+        return region.height * (last - first)
 
 
 @dataclass(frozen=True)
@@ -16,7 +105,8 @@ class PlainEncoder(TileEncoder):
     """A file of ``header`` and rows of samples, each tile written where it belongs.
 
     ``dtype`` is NumPy's name of a stored sample with its byte order (``">u2"``); ``order`` picks the stored bands.
-    Rows take a multiple of ``align`` bytes, and come from the last to the first where ``upward``.
+    Rows take a multiple of ``align`` bytes, and come from the last to the first where ``upward``. ``packed`` rows have
+    eight samples a byte, the first highest; ``inverted`` ones mean black by 1.
     """
 
     scattered: ClassVar[bool] = True
@@ -26,18 +116,21 @@ class PlainEncoder(TileEncoder):
     order: tuple[int, ...]
     align: int = 1
     upward: bool = False
+    packed: bool = False
+    inverted: bool = False
 
     @property
     def unit(self) -> tuple[int, int]:  # type: ignore[override]  # a property serves where the base declares an attribute
-        return 1, 1
+        return 8 if self.packed else 1, 1
 
-    @property
-    def _pixel(self) -> int:
-        return len(self.order) * np.dtype(self.dtype).itemsize
+    def _bytes(self, columns: int) -> int:
+        if self.packed:
+            return -(-columns // 8)
+        return columns * len(self.order) * np.dtype(self.dtype).itemsize
 
     @property
     def _row(self) -> int:
-        return -(-self.spec.width * self._pixel // self.align) * self.align
+        return -(-self._bytes(self.spec.width) // self.align) * self.align
 
     def begin(self, path: str) -> int:
         with open(path, "wb") as file:
@@ -47,10 +140,12 @@ class PlainEncoder(TileEncoder):
 
     def encode(self, region: Region, pixels: Pixels, level: int = 0) -> list[tuple[int, bytes]]:
         stored = pixels if self.order == tuple(range(self.spec.bands)) else pixels[..., list(self.order)]
+        if self.packed:
+            stored = np.packbits(stored[..., 0] != self.inverted, axis=1)
         rows = range(region.top, region.bottom)
         places = [self.spec.height - 1 - y for y in rows] if self.upward else rows
         return [
-            (place * self._row + region.left * self._pixel, row.astype(self.dtype, copy=False).tobytes())
+            (place * self._row + self._bytes(region.left), row.astype(self.dtype, copy=False).tobytes())
             for place, row in zip(places, stored, strict=True)
         ]
 

@@ -1,4 +1,7 @@
-"""PGM and PPM with binary samples (P5, P6): rows of plain samples, read by region and written by tile."""
+"""Netpbm's formats (PBM, PGM, PPM, PAM) and PFM: a short header in text, then samples as bytes or, in old files, as text.
+
+Bytes are read by region and written by tile; text is decoded whole.
+"""
 
 from __future__ import annotations
 
@@ -9,78 +12,218 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from imgrs.errors import CorruptImageError, TruncatedImageError
+from imgrs.errors import CorruptImageError, TruncatedImageError, UnsupportedFormatError
 from imgrs.io.format import Encoder, Format, Options, Reader
+from imgrs.io.limits import check_unit
 from imgrs.io.options import check_image, check_options
-from imgrs.io.plain import PlainEncoder
+from imgrs.io.plain import PlainEncoder, PlainReader
 from imgrs.io.resource import Resource
-from imgrs.types import Pixels, Region, Spec
+from imgrs.io.whole import WholeReader, at_full_scale
+from imgrs.types import Pixels, Spec
 
-_HEADER = re.compile(rb"P([56])(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
+_SPACE = rb"(?:\s|#[^\n]*\n)+"
+_PNM = re.compile(rb"P([1-6])" + _SPACE + rb"(\d{1,9})" + _SPACE + rb"(\d{1,9})(?=[\s#])")
+_MOST = re.compile(_SPACE + rb"(\d{1,9})(?=[\s#])")
+_PAM_END = re.compile(rb"^ENDHDR\n", re.MULTILINE)
+_PFM = re.compile(rb"(P[Ff])\s+(\d{1,9})\s+(\d{1,9})\s+([-+]?[\d.]{1,20}(?:[eE][-+]?\d{1,3})?)\s")
+_HEAD = 4096
+"""Bytes in which a header ends."""
+_PIECE = 1 << 20
+"""Bytes of text that are turned into numbers at a time."""
+
+_TUPLES = {
+    "BLACKANDWHITE": (1, False, "gray"),
+    "GRAYSCALE": (1, False, "gray"),
+    "RGB": (3, False, "srgb"),
+    "CMYK": (4, False, "cmyk"),
+    "BLACKANDWHITE_ALPHA": (2, True, "gray"),
+    "GRAYSCALE_ALPHA": (2, True, "gray"),
+    "RGB_ALPHA": (4, True, "srgb"),
+}
+"""Bands, alpha and encoding of PAM's kinds of tuples."""
+_BY_DEPTH = {1: (1, False, "gray"), 2: (2, True, "gray"), 3: (3, False, "srgb"), 4: (4, True, "srgb")}
+_BY_SPEC = {
+    ("gray", False): "GRAYSCALE", ("gray", True): "GRAYSCALE_ALPHA", ("srgb", False): "RGB", ("srgb", True): "RGB_ALPHA",
+    ("cmyk", False): "CMYK",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class PnmFormat(Format):
     name: ClassVar[str] = "PPM"
-    extensions: ClassVar[tuple[str, ...]] = (".ppm", ".pgm", ".pnm")
-    kinds = (("L", "uint8"), ("I;16", "uint16"), ("RGB", "uint8"), ("RGB", "uint16"))
+    extensions: ClassVar[tuple[str, ...]] = (".ppm", ".pgm", ".pbm", ".pnm")
+    kinds = (("1", "bool"), ("L", "uint8"), ("I;16", "uint16"), ("RGB", "uint8"), ("RGB", "uint16"))
 
     def matches(self, head: bytes) -> bool:
-        return head[:2] in (b"P5", b"P6") and head[2:3] in (b" ", b"\n", b"\t", b"\r", b"#")
+        return head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in (b" ", b"\n", b"\t", b"\r", b"#")
 
     def open(self, resource: Resource) -> Reader:
-        return PnmReader(resource)
+        head = resource.read(0, _HEAD)
+        found = _PNM.match(head)
+        if found is None:
+            raise _damaged(resource, self.name)
+        kind, width, height = (int(part) for part in found.groups())
+        most, end = 1, found.end()
+        if kind not in (1, 4):
+            said = _MOST.match(head, end)
+            if said is None:
+                raise _damaged(resource, self.name)
+            most, end = int(said[1]), said.end()
+        depth = 3 if kind in (3, 6) else 1
+        spec = _checked(resource, self.name, (width, height), _BY_DEPTH[depth], most, bits=kind in (1, 4))
+        if kind < 4:
+            return TextReader(resource, spec, end, most)
+        start = end + 1  # one blank character
+        if kind == 4:
+            return PlainReader(resource, self.name, spec, start, "u1", packed=True, inverted=True)
+        return PlainReader(resource, self.name, spec, start, _stored(most), most)
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_image(self.name, spec, self.kinds)
         check_options(self.name, options, ())
+        size = f"{spec.width} {spec.height}\n"
+        if spec.dtype == "bool":
+            return PlainEncoder(spec, f"P4\n{size}".encode(), "u1", (0,), packed=True, inverted=True)
         kind, most = 5 if spec.bands == 1 else 6, int(spec.full_scale)
-        header = f"P{kind}\n{spec.width} {spec.height}\n{most}\n".encode()
-        return PlainEncoder(spec, header, "u1" if most == 255 else ">u2", tuple(range(spec.bands)))
+        return PlainEncoder(spec, f"P{kind}\n{size}{most}\n".encode(), _stored(most), tuple(range(spec.bands)))
 
 
-class PnmReader(Reader):
-    """Samples from 0 to the header's largest value, scaled to the full range where that is less. Pickles as its resource."""
+@dataclass(frozen=True)
+class PamFormat(Format):
+    name: ClassVar[str] = "PAM"
+    extensions: ClassVar[tuple[str, ...]] = (".pam",)
+    kinds = (
+        ("1", "bool"), ("L", "uint8"), ("LA", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"), ("CMYK", "uint8"),
+        ("I;16", "uint16"), ("LA", "uint16"), ("RGB", "uint16"), ("RGBA", "uint16"),
+    )  # fmt: skip
 
-    format = "PPM"
-    reads_regions = True
+    def matches(self, head: bytes) -> bool:
+        return head[:3] == b"P7\n"
 
-    def __init__(self, resource: Resource) -> None:
-        self.resource, self.info = resource, {}
-        found = _HEADER.match(resource.read(0, 4096))
+    def open(self, resource: Resource) -> Reader:
+        head = resource.read(0, _HEAD)
+        end = _PAM_END.search(head)
+        if end is None:
+            raise _damaged(resource, self.name)
+        said = dict(line.partition(b" ")[::2] for line in head[3 : end.start()].splitlines() if line[:1] != b"#")
+        try:
+            width, height, depth, most = (int(said[name]) for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL"))
+        except (KeyError, ValueError):
+            raise _damaged(resource, self.name) from None
+        tuples = said.get(b"TUPLTYPE", b"").strip().decode("latin-1")
+        meant = _TUPLES.get(tuples, _BY_DEPTH.get(depth, (depth, False, "multiband")))
+        if depth < meant[0]:
+            raise CorruptImageError(f"{resource.name}: {tuples} pixels of {depth} samples make no sense")
+        if depth > meant[0]:
+            raise UnsupportedFormatError(f"{resource.name}: {tuples} pixels with {depth} samples are not supported")
+        bits = tuples == "BLACKANDWHITE" and most == 1
+        spec = _checked(resource, self.name, (width, height), meant, most, bits)
+        return PlainReader(resource, self.name, spec, end.end(), _stored(most), None if bits else most)
+
+    def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
+        check_image(self.name, spec, self.kinds)
+        check_options(self.name, options, ())
+        tuples = "BLACKANDWHITE" if spec.dtype == "bool" else _BY_SPEC[spec.encoding, spec.alpha]
+        most = int(spec.full_scale)
+        header = f"P7\nWIDTH {spec.width}\nHEIGHT {spec.height}\nDEPTH {spec.bands}\nMAXVAL {most}\nTUPLTYPE {tuples}\nENDHDR\n"
+        return PlainEncoder(spec, header.encode(), _stored(most), tuple(range(spec.bands)))
+
+
+@dataclass(frozen=True)
+class PfmFormat(Format):
+    name: ClassVar[str] = "PFM"
+    extensions: ClassVar[tuple[str, ...]] = (".pfm",)
+    kinds = (("F", "float32"), ("RGB", "float32"))
+
+    def matches(self, head: bytes) -> bool:
+        return head[:2] in (b"PF", b"Pf") and head[2:3] in (b" ", b"\n", b"\t", b"\r")
+
+    def open(self, resource: Resource) -> Reader:
+        found = _PFM.match(resource.read(0, _HEAD))
         if found is None:
-            raise CorruptImageError(f"{resource.name}: the PPM header is damaged")
-        kind, width, height, self._most = (int(part) for part in found.groups())
-        if not (width and height and 0 < self._most < 65_536):
-            raise CorruptImageError(
-                f"{resource.name}: the PPM header claims {width}x{height} pixels up to {self._most}"
-            )
-        bands = 3 if kind == 6 else 1
-        self._stored = np.dtype("u1" if self._most < 256 else ">u2")
-        self.spec = Spec(
-            width, height, bands, False, "uint8" if self._most < 256 else "uint16", "srgb" if bands == 3 else "gray"
-        )
-        self.unit = (width, 1)
-        self._start = found.end()
-        if self._start + self.spec.nbytes > resource.size:
-            raise TruncatedImageError(
-                f"{resource.name}: {self.spec} needs {self.spec.nbytes:,} bytes, the file is shorter"
-            )
+            raise _damaged(resource, self.name)
+        try:
+            width, height, scale = int(found[2]), int(found[3]), float(found[4])
+        except ValueError:
+            raise _damaged(resource, self.name) from None
+        if not (width and height and scale):
+            raise CorruptImageError(f"{resource.name}: the PFM header claims {width}x{height} pixels of scale {scale}")
+        bands, alpha, encoding = _BY_DEPTH[3 if found[1] == b"PF" else 1]
+        spec = Spec(width, height, bands, alpha, "float32", encoding)
+        return PlainReader(resource, self.name, spec, found.end(), "<f4" if scale < 0 else ">f4", upward=True)
+
+    def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
+        check_image(self.name, spec, self.kinds)
+        check_options(self.name, options, ())
+        header = f"{'Pf' if spec.bands == 1 else 'PF'}\n{spec.width} {spec.height}\n-1.0\n".encode()
+        return PlainEncoder(spec, header, "<f4", tuple(range(spec.bands)), upward=True)
+
+
+class TextReader(WholeReader):
+    """Samples that are written as numbers (P1, P2, P3). Pickles as its resource."""
+
+    def __init__(self, resource: Resource, spec: Spec, start: int, most: int) -> None:
+        super().__init__(resource, "PPM", spec, {})
+        self._start, self._most = start, most
+        samples = spec.width * spec.height * spec.bands
+        needed = samples if spec.dtype == "bool" else 2 * samples - 1  # a digit, and something between two numbers
+        if start + needed > resource.size:
+            raise _short(resource, spec)
+        check_unit(resource.name, "the text", resource.size)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PnmReader, (self.resource,)
+        return TextReader, (self.resource, self.spec, self._start, self._most)
 
-    def read(self, region: Region, shrink: int = 1) -> Pixels:
-        spec = self.spec
-        row = spec.width * spec.pixel_bytes
-        data = self.resource.read(self._start + region.top * row, region.height * row)
-        rows = np.frombuffer(data, self._stored).reshape(region.height, spec.width, spec.bands)
-        pixels = rows[:, region.left : region.right]
-        if self._most != spec.full_scale:
-            full, most = int(spec.full_scale), self._most
-            scaled = (2 * full * np.minimum(pixels, most).astype(np.int64) + most) // (2 * most)  # half up
-            return np.ascontiguousarray(scaled.astype(spec.dtype))
-        return np.ascontiguousarray(pixels.astype(spec.dtype))
+    def decoded(self, shrink: int) -> Pixels:
+        text = re.sub(rb"#[^\n]*", b"", self.resource.read(self._start))
+        samples = self.spec.width * self.spec.height * self.spec.bands
+        if self.spec.dtype == "bool":
+            digits = np.frombuffer(text.translate(None, b" \t\n\r\v\f")[:samples], np.uint8)
+            if len(digits) < samples:
+                raise _short(self.resource, self.spec)
+            if not np.isin(digits, (48, 49)).all():
+                raise CorruptImageError(f"{self.resource.name}: a PBM holds zeros and ones, not other text")
+            white: Pixels = digits == 48
+            return white
+        found = np.empty(samples, np.uint16)
+        at = count = 0
+        while at < len(text) and count < samples:
+            end = _after(text, at + _PIECE)
+            numbers = np.array(text[at:end].split()[: samples - count], dtype=np.int64)
+            if len(numbers) and not 0 <= numbers.min() <= numbers.max() <= 65_535:
+                raise CorruptImageError(f"{self.resource.name}: a sample is not from 0 to 65,535")
+            found[count : count + len(numbers)] = numbers
+            count, at = count + len(numbers), end
+        if count < samples:
+            raise _short(self.resource, self.spec)
+        return at_full_scale(found, self._most)
 
-    def stored_bytes(self, region: Region, shrink: int = 1) -> int:
-        return region.height * self.spec.width * self.spec.pixel_bytes
+
+def _after(text: bytes, at: int) -> int:
+    """The end of the number that ``at`` is in, or next to."""
+    found = re.compile(rb"\s").search(text, at)
+    return found.start() if found else len(text)
+
+
+def _short(resource: Resource, spec: Spec) -> TruncatedImageError:
+    return TruncatedImageError(f"{resource.name}: {spec} needs more samples, the file is shorter")
+
+
+def _damaged(resource: Resource, format: str) -> CorruptImageError:
+    return CorruptImageError(f"{resource.name}: the {format} header is damaged")
+
+
+def _stored(most: int) -> str:
+    return "u1" if most < 256 else ">u2"
+
+
+def _checked(
+    resource: Resource, format: str, size: tuple[int, int], meant: tuple[int, bool, str], most: int, bits: bool
+) -> Spec:
+    width, height = size
+    bands, alpha, encoding = meant
+    if not (0 < width < 1 << 31 and 0 < height < 1 << 31 and 0 < bands < 65_536 and 0 < most < 65_536):
+        claim = f"{width}x{height} pixels of {bands} samples up to {most}"
+        raise CorruptImageError(f"{resource.name}: the {format} header claims {claim}")
+    dtype = "bool" if bits else "uint8" if most < 256 else "uint16"
+    return Spec(width, height, bands, alpha, dtype, encoding)
