@@ -194,6 +194,20 @@ def test_raw_samples(tmp_path: Path) -> None:
     np.testing.assert_array_equal(imgrs.open_raw(bytes(range(6)), "RGB", (2, 1)).compute(), [[[0, 1, 2], [3, 4, 5]]])
 
 
+def test_raw_images_of_one_file_are_told_apart() -> None:
+    data = bytes(range(48))
+    ways: list[dict[str, Any]] = [
+        {"mode": "RGB", "size": (4, 2)}, {"mode": "RGB", "size": (2, 4)}, {"mode": "RGB", "size": (4, 2), "offset": 1},
+        {"mode": "RGB", "size": (4, 2), "dtype": "<u2"}, {"mode": "RGB", "size": (4, 2), "dtype": ">u2"},
+    ]  # fmt: skip
+    images = [imgrs.open_raw(data, **way) for way in ways]
+    assert len({img.key for img in images}) == len(ways)
+    first, second = images[3], images[4]
+    np.testing.assert_array_equal(
+        (first - second).compute(), np.maximum(first.compute().astype(int) - second.compute(), 0)
+    )
+
+
 def test_what_raw_samples_cannot_be_is_named(tmp_path: Path) -> None:
     with pytest.raises(TruncatedImageError, match="needs 16 bytes, the file has 6"):
         imgrs.open_raw(bytes(6), "RGB", (2, 2), offset=4)

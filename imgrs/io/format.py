@@ -40,6 +40,8 @@ class Reader(ABC):
     """The reductions that the decoder offers, 1 included."""
     page: int = 0
     """Which of the file's images this is."""
+    told: str = ""
+    """What the caller said of the content, where the file does not: with it, two images of one file are two."""
 
     @abstractmethod
     def read(self, region: Region, shrink: int = 1) -> Pixels:

@@ -37,6 +37,7 @@ class PlainReader(Reader):
     packed: bool = False
     inverted: bool = False
     info: Mapping[str, Any] = field(default_factory=dict)
+    told: str = ""
 
     def __post_init__(self) -> None:
         needed = self.start + self.spec.height * self._row

@@ -36,4 +36,5 @@ class RawFormat(Format):
 
 def open_samples(source: object, spec: Spec, dtype: str, offset: int) -> Reader:
     """Samples of ``dtype`` (NumPy's name, with its byte order) from byte ``offset``. Raises ``TruncatedImageError``."""
-    return PlainReader(resource_of(source), "RAW", spec, offset, dtype)
+    told = f" {spec} {dtype} at {offset}"
+    return PlainReader(resource_of(source), "RAW", spec, offset, dtype, told=told)

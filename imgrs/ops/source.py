@@ -41,7 +41,7 @@ class Open(Source):
     @cached_property
     def encoded(self) -> bytes:
         reader = self.reader
-        image = f"{reader.format} {reader.resource.identity} {reader.page}"
+        image = f"{reader.format} {reader.resource.identity} {reader.page}{reader.told}"
         return f"{self.name} {self.version} {image} 1/{self.shrink}".encode()
 
     def infer(self, *specs: Spec) -> Spec:
