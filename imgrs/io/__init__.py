@@ -16,6 +16,7 @@ HEAD = 64
 def formats() -> tuple[Format, ...]:
     """Every format, in the order in which content is tried."""
     from imgrs.io import pillow_formats as pillow
+    from imgrs.io.avif import AvifFormat
     from imgrs.io.deepzoom import DeepZoomFormat
     from imgrs.io.iiif import IiifFormat
     from imgrs.io.jpegxl import JpegXlFormat
@@ -23,14 +24,15 @@ def formats() -> tuple[Format, ...]:
     from imgrs.io.pnm import PamFormat, PfmFormat, PnmFormat
     from imgrs.io.raw import RawFormat
     from imgrs.io.tiff import OmeTiffFormat, TiffFormat
+    from imgrs.io.webp import WebpFormat
 
     return (
         TiffFormat(),
         OmeTiffFormat(),
         pillow.PngFormat(),
         pillow.JpegFormat(),
-        pillow.WebpFormat(),
-        pillow.AvifFormat(),
+        WebpFormat(),
+        AvifFormat(),
         JpegXlFormat(),
         pillow.Jpeg2000Format(),
         pillow.GifFormat(),

@@ -6,6 +6,7 @@ decoders set it upright; so images are upright when read, and are written uprigh
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class JpegXlReader(WholeReader):
         import imagecodecs
 
         spec, header = self.spec, self._header
-        pixels: Pixels = imagecodecs.jpegxl_decode(self.resource.read(), index=self.page)
+        pixels: Pixels = imagecodecs.jpegxl_decode(self.resource.read(), index=self.page, numthreads=os.cpu_count())
         if header.gray and not header.alpha and header.extra:
             pixels = pixels[0]  # the bands come one after another then
         pixels = pixels.reshape(spec.height, spec.width, spec.bands)
@@ -208,7 +209,7 @@ class JpegXlEncoder(WholeEncoder):
         options: dict[str, Any] = (
             {"lossless": True} if self.quality is None else {"level": self.quality, "lossless": False}
         )
-        data = bytes(imagecodecs.jpegxl_encode(pixels, effort=self.effort, numthreads=0, **options))
+        data = bytes(imagecodecs.jpegxl_encode(pixels, effort=self.effort, numthreads=os.cpu_count(), **options))
         if data[:2] == b"\xff\x0a":
             levels, coded = b"", said_to_be_srgb(data)
         else:

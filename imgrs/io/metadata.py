@@ -37,6 +37,16 @@ def upright(info: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def with_orientation(info: Mapping[str, Any], orientation: int) -> dict[str, Any]:
+    """Metadata whose EXIF says that the image lies as ``orientation`` says, whatever it said before."""
+    found = dict(info)
+    exif = parsed_exif(info.get("exif", b""))
+    if exif.get(ORIENTATION, 1) != orientation:
+        exif[ORIENTATION] = orientation
+        found["exif"] = exif.tobytes()
+    return found
+
+
 def turned_upright(pixels: Pixels, orientation: int) -> Pixels:
     """The pixels of an image that lies as ``orientation`` says, upright, as a view."""
     if orientation > 4:

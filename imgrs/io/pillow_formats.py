@@ -69,23 +69,6 @@ class PngFormat(PillowFormat):
 
 
 @dataclass(frozen=True)
-class WebpFormat(PillowFormat):
-    name: ClassVar[str] = "WEBP"
-    extensions: ClassVar[tuple[str, ...]] = (".webp",)
-    kinds = (("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
-        "quality": (0, 100), "lossless": bool, "method": (0, 6), "icc_profile": bytes, "exif": bytes,
-        "xmp": bytes,
-    }  # fmt: skip
-    usual: ClassVar[Mapping[str, Any]] = {"quality": 80}
-    carried = ("icc_profile", "exif", "xmp")
-    longest = 16_383
-
-    def matches(self, head: bytes) -> bool:
-        return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-
-
-@dataclass(frozen=True)
 class BmpFormat(PillowFormat):
     name: ClassVar[str] = "BMP"
     extensions: ClassVar[tuple[str, ...]] = (".bmp", ".dib")
@@ -122,22 +105,6 @@ class GifFormat(PillowFormat):
 
     def matches(self, head: bytes) -> bool:
         return head[:6] in (b"GIF87a", b"GIF89a")
-
-
-@dataclass(frozen=True)
-class AvifFormat(PillowFormat):
-    name: ClassVar[str] = "AVIF"
-    extensions: ClassVar[tuple[str, ...]] = (".avif", ".avifs")
-    kinds = (("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
-        "quality": (0, 100), "speed": (0, 10), "subsampling": str, "icc_profile": bytes, "exif": bytes, "xmp": bytes,
-    }  # fmt: skip
-    usual: ClassVar[Mapping[str, Any]] = {"quality": 75}
-    carried = ("icc_profile", "exif", "xmp")
-    longest = 65_536
-
-    def matches(self, head: bytes) -> bool:
-        return head[4:8] == b"ftyp" and (b"avif" in head[8:40] or b"avis" in head[8:40])
 
 
 @dataclass(frozen=True)

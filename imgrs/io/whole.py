@@ -27,6 +27,9 @@ class WholeReader(Reader):
     def __init__(self, resource: Resource, format: str, spec: Spec, info: Mapping[str, Any], page: int = 0) -> None:
         self.resource, self.format, self.spec, self.info, self.page = resource, format, spec, info, page
         self.unit = spec.size
+        if not 0 < min(spec.size) <= max(spec.size) < 1 << 31:
+            claim = f"{spec.width}x{spec.height} pixels"
+            raise CorruptImageError(f"{resource.name}: the {format} header claims {claim}")
         check_unit(resource.name, "the image", spec.nbytes)
 
     @abstractmethod
