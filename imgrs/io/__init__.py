@@ -19,9 +19,11 @@ def formats() -> tuple[Format, ...]:
     from imgrs.io.avif import AvifFormat
     from imgrs.io.deepzoom import DeepZoomFormat
     from imgrs.io.iiif import IiifFormat
+    from imgrs.io.jpeg2000 import Jpeg2000Format
     from imgrs.io.jpegxl import JpegXlFormat
     from imgrs.io.npy import NpyFormat
     from imgrs.io.pnm import PamFormat, PfmFormat, PnmFormat
+    from imgrs.io.qoi import QoiFormat
     from imgrs.io.raw import RawFormat
     from imgrs.io.tiff import OmeTiffFormat, TiffFormat
     from imgrs.io.webp import WebpFormat
@@ -34,13 +36,13 @@ def formats() -> tuple[Format, ...]:
         WebpFormat(),
         AvifFormat(),
         JpegXlFormat(),
-        pillow.Jpeg2000Format(),
+        Jpeg2000Format(),
         pillow.GifFormat(),
         pillow.BmpFormat(),
         PnmFormat(),
         PamFormat(),
         PfmFormat(),
-        pillow.QoiFormat(),
+        QoiFormat(),
         pillow.IcoFormat(),
         NpyFormat(),
         RawFormat(),

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError, TruncatedImageError, UnsupportedFormatError
+from imgrs.errors import ArgumentError, CorruptImageError, SaveError, TruncatedImageError, UnsupportedFormatError
 from imgrs.io.format import Encoder, Format, Options, Reader, WholeEncoder
-from imgrs.io.limits import check_unit
 from imgrs.io.metadata import exif_bytes
 from imgrs.io.options import check_image, check_options, check_side, check_whole
 from imgrs.io.resource import Resource, as_file
-from imgrs.types import Pixels, Region, Spec
+from imgrs.io.whole import WholeReader, decoding
+from imgrs.types import Pixels, Spec
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -39,38 +39,23 @@ _SPECS: dict[str, tuple[int, bool, str, str]] = {
 _KEPT = ("dpi", "icc_profile", "exif", "xmp", "gamma", "transparency", "loop", "duration", "comment")
 
 
-class PillowReader(Reader):
+class PillowReader(WholeReader):
     """An image that Pillow decodes in one piece. Pickles as its resource."""
 
-    reads_regions = False
-
     def __init__(self, resource: Resource, format: str, page: int = 0) -> None:
-        self.resource = resource
-        self.format = format
-        self.page = page
+        self.resource, self.format, self.page = resource, format, page
         with self._opened() as image:
-            mode = self._mode_of(image)
-            bands, alpha, dtype, encoding = _SPECS[mode]
-            width, height = image.size
-            self.info = {name: image.info[name] for name in _KEPT if name in image.info}
-            if format == "PNG" and (texts := _texts(image.info)):
-                self.info["text"] = texts
-        self._mode = mode
-        head = resource.read(0, 26)
-        self._deep = format == "PNG" and len(head) == 26 and head[24] == 16 and head[25] in (2, 4, 6)
-        if self._deep:  # Pillow reads 16-bit color at 8 bits
-            bands, alpha, encoding = {2: (3, False, "srgb"), 4: (2, True, "gray"), 6: (4, True, "srgb")}[head[25]]
-            dtype = "uint16"
-        self.spec = Spec(width, height, bands, alpha, dtype, encoding)
-        self.unit = self.spec.size
-        self._check_limit()
+            self._mode = self._mode_of(image)
+            spec, info = self.described(image)
+        super().__init__(resource, format, spec, info, page)
         if format == "JPEG":
             self.shrinks = (1, 2, 4, 8)
-        elif format == "JPEG2000":
-            self.shrinks = tuple(1 << level for level in range(1 + min(3, _halvings(resource))))
 
-    def _check_limit(self) -> None:
-        check_unit(self.resource.name, "the image", self.spec.nbytes)
+    def described(self, image: PIL.Image.Image) -> tuple[Spec, dict[str, Any]]:
+        """What the header says, and what stands beside the pixels."""
+        bands, alpha, dtype, encoding = _SPECS[self._mode]
+        info = {name: image.info[name] for name in _KEPT if name in image.info}
+        return Spec(*image.size, bands, alpha, dtype, encoding), info
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PillowReader, (self.resource, self.format, self.page)
@@ -94,25 +79,16 @@ class PillowReader(Reader):
         size = (-(-spec.width // shrink), -(-spec.height // shrink))
         return Spec(*size, spec.bands, spec.alpha, spec.dtype, spec.encoding)
 
-    def stored_bytes(self, region: Region, shrink: int = 1) -> int:
-        return self.resource.size
-
-    def read(self, region: Region, shrink: int = 1) -> Pixels:
+    def decoded(self, shrink: int) -> Pixels:
         self._check_end()
         with self._opened() as image:
-            if shrink > 1 and self.format == "JPEG2000":
-                image.reduce = shrink.bit_length() - 1  # type: ignore[method-assign,assignment]  # Pillow's own way
-                image.load()
-            elif shrink > 1:
-                image.draft(None, (image.width // shrink, image.height // shrink))  # it never goes below
-            if self._deep or self.format == "QOI":  # Pillow's QOI is written in Python
-                pixels = _decoded_by_imagecodecs(self.resource, self.format)
-            else:
-                pixels = np.array(image if image.mode == self._mode else image.convert(self._mode))
-        spec = self.shrunk(shrink)
-        pixels = pixels.reshape(spec.height, spec.width, spec.bands)
-        rows, columns = region.slices_in(spec.region)
-        return np.ascontiguousarray(pixels[rows, columns].astype(spec.dtype, copy=False))
+            if shrink > 1:
+                self.reduce(image, shrink)
+            return np.array(image if image.mode == self._mode else image.convert(self._mode))
+
+    def reduce(self, image: PIL.Image.Image, shrink: int) -> None:
+        """Ask the decoder for less, before pixels are asked for."""
+        image.draft(None, (image.width // shrink, image.height // shrink))  # it never goes below
 
     def _mode_of(self, image: PIL.Image.Image) -> str:
         mode = image.mode
@@ -131,47 +107,25 @@ class PillowReader(Reader):
         return mode
 
     def _check_end(self) -> None:
-        """A JPEG or QOI without its end decodes to gray, or to one color, below: refuse it before it is believed."""
-        end, reach = {"JPEG": (b"\xff\xd9", 65_536), "QOI": (bytes(7) + b"\1", 8)}.get(self.format, (b"", 0))
+        """A JPEG without its end decodes to gray below: refuse it before it is believed."""
         size = self.resource.size
-        if reach and end not in self.resource.read(max(0, size - reach)):
-            raise TruncatedImageError(f"{self.resource.name} ends before its {self.format} data does ({size:,} bytes)")
+        if self.format == "JPEG" and b"\xff\xd9" not in self.resource.read(max(0, size - 65_536)):
+            raise TruncatedImageError(f"{self.resource.name} ends before its JPEG data does ({size:,} bytes)")
 
     @contextmanager
     def _opened(self) -> Iterator[PIL.Image.Image]:
         import PIL.Image
 
-        name = self.resource.name
-        try:
-            with _unguarded():
-                image = PIL.Image.open(as_file(self.resource), formats=[self.format])
+        with decoding(self.resource.name, self.format):
+            try:
+                with _unguarded():
+                    image = PIL.Image.open(as_file(self.resource), formats=[self.format])
+            except PIL.UnidentifiedImageError:
+                raise CorruptImageError(f"{self.resource.name}: the {self.format} header is damaged") from None
             with image:
                 if self.page:
                     image.seek(self.page)
                 yield image
-        except ImgrsError:
-            raise
-        except PIL.UnidentifiedImageError:
-            raise CorruptImageError(f"{name}: the {self.format} header is damaged") from None
-        except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, ...: the data is bad
-            text = str(error).lower()
-            short = "truncated" in text or "not enough" in text or "incomplete" in text or isinstance(error, EOFError)
-            kind = TruncatedImageError if short else CorruptImageError
-            raise kind(f"{name}: the {self.format} data cannot be decoded: {error}") from error
-
-
-def _texts(info: Mapping[Any, Any]) -> dict[str, str]:
-    """The text chunks ahead of a PNG's pixels; Pillow's own ``text`` decodes the image to see those behind them too."""
-    return {
-        str(name): str(text) for name, text in info.items() if isinstance(text, str) and not name.startswith("XML:")
-    }
-
-
-def _halvings(resource: Resource) -> int:
-    """How often a JPEG 2000 file can be halved while decoding: what its COD marker says (ITU-T T.800, A.6.1)."""
-    head = resource.read(0, 1 << 16)
-    at = head.find(b"\xff\x52", head.find(b"\xff\x4f\xff\x51"))
-    return head[at + 9] if 0 <= at < len(head) - 9 else 0
 
 
 _guard = threading.Lock()
@@ -191,14 +145,6 @@ def _unguarded() -> Iterator[None]:
             PIL.Image.MAX_IMAGE_PIXELS = limit
 
 
-def _decoded_by_imagecodecs(resource: Resource, format: str) -> Pixels:
-    import imagecodecs
-
-    decode = {"PNG": imagecodecs.png_decode, "QOI": imagecodecs.qoi_decode}[format]
-    pixels: Pixels = decode(resource.read())
-    return pixels
-
-
 @dataclass(frozen=True)
 class PillowEncoder(WholeEncoder):
     """One save through Pillow, its options checked."""
@@ -211,16 +157,18 @@ class PillowEncoder(WholeEncoder):
         import PIL.Image
 
         spec = self.spec
-        if self.format == "QOI":
-            import imagecodecs
-
-            return bytes(imagecodecs.qoi_encode(np.ascontiguousarray(pixels)))
         if spec.encoding == "cmyk":
             image = PIL.Image.frombytes("CMYK", spec.size, pixels.tobytes())
         else:
             image = PIL.Image.fromarray(pixels[..., 0] if spec.bands == 1 else pixels)
         file = io.BytesIO()
-        image.save(file, self.format, **dict(self.options))
+        try:
+            image.save(file, self.format, **dict(self.options))
+        except Exception as error:  # Pillow raises OSError, ValueError, ...: the options do not fit the image
+            options = ", ".join(f"{name}={value!r}" for name, value in self.options if not isinstance(value, bytes))
+            raise SaveError(
+                f"{spec} could not be written as {self.format} with {options or 'no options'}: {error}"
+            ) from error
         return file.getbuffer()
 
 

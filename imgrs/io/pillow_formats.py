@@ -108,30 +108,6 @@ class GifFormat(PillowFormat):
 
 
 @dataclass(frozen=True)
-class Jpeg2000Format(PillowFormat):
-    name: ClassVar[str] = "JPEG2000"
-    extensions: ClassVar[tuple[str, ...]] = (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc")
-    kinds = (("L", "uint8"), ("LA", "uint8"), ("I;16", "uint16"), ("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
-        "quality_mode": str, "quality_layers": list, "num_resolutions": (1, 33), "irreversible": bool,
-    }  # fmt: skip
-
-    def matches(self, head: bytes) -> bool:
-        return head[:12] == b"\0\0\0\x0cjP  \r\n\x87\n" or head[:4] == b"\xff\x4f\xff\x51"
-
-
-@dataclass(frozen=True)
-class QoiFormat(PillowFormat):
-    name: ClassVar[str] = "QOI"
-    extensions: ClassVar[tuple[str, ...]] = (".qoi",)
-    kinds = (("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {}
-
-    def matches(self, head: bytes) -> bool:
-        return head[:4] == b"qoif"
-
-
-@dataclass(frozen=True)
 class IcoFormat(PillowFormat):
     name: ClassVar[str] = "ICO"
     extensions: ClassVar[tuple[str, ...]] = (".ico",)

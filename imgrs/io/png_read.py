@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,10 @@ from imgrs.io.limits import check_unit
 from imgrs.io.pillow import PillowReader
 from imgrs.io.png_write import SIGNATURE, chunk
 from imgrs.io.resource import BytesResource, Resource, as_file
-from imgrs.types import Pixels, Region
+from imgrs.types import Pixels, Region, Spec
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 STRIP = 4 << 20
 """Bytes of rows that are decoded at a time, about."""
@@ -29,6 +32,8 @@ _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Stored samples of a pixel, by color type."""
 _LIKE = {1: (8, 0), 2: (8, 4), 3: (8, 2), 4: (8, 6), 6: (16, 2), 8: (16, 6)}
 """Bits and color type of an image whose pixels are so many bytes: filters know no more of an image than that."""
+_DEEP = {2: (3, False, "srgb"), 4: (2, True, "gray"), 6: (4, True, "srgb")}
+"""Bands, alpha and encoding of 16-bit color, by color type."""
 _WIDEST = 1_000_000  # libpng's own limit
 
 
@@ -41,14 +46,36 @@ class PngReader(PillowReader):
     def __reduce__(self) -> tuple[Any, ...]:
         return PngReader, (self.resource,)
 
-    def _check_limit(self) -> None:
+    def described(self, image: PIL.Image.Image) -> tuple[Spec, dict[str, Any]]:
+        spec, info = super().described(image)
+        texts = {
+            str(name): str(text) for name, text in image.info.items() if isinstance(text, str) and name[:4] != "XML:"
+        }
+        if texts:  # ahead of the pixels; Pillow's own ``text`` decodes the image to see those behind them too
+            info["text"] = texts
+        bits, color = self.resource.read(24, 2)
+        self._deep = bits == 16 and color in _DEEP
+        if self._deep:  # Pillow reads 16-bit color at 8 bits
+            bands, alpha, encoding = _DEEP[color]
+            spec = Spec(*spec.size, bands, alpha, "uint16", encoding)
+        return spec, info
+
+    def decoded(self, shrink: int) -> Pixels:
+        if not self._deep:
+            return super().decoded(shrink)
+        import imagecodecs
+
+        pixels: Pixels = imagecodecs.png_decode(self.resource.read())
+        return pixels
+
+    def check_limit(self) -> None:
         head = self.resource.read(16, 13)
         width, _, self._bits, self._color, _, _, interlaced = struct.unpack(">IIBBBBB", head)
         self._pixel = max(1, _SAMPLES.get(self._color, 1) * self._bits // 8)
         self._row_bytes = -(-width * _SAMPLES.get(self._color, 1) * self._bits // 8)
         self._rows = max(1, min(self.spec.height, STRIP // self._row_bytes))
         if interlaced or self._row_bytes // self._pixel > _WIDEST:
-            super()._check_limit()
+            super().check_limit()
             return
         self.strip_bytes = self._rows * (4 * self._row_bytes + 2 * self.spec.width * self.spec.pixel_bytes)
         check_unit(self.resource.name, "a strip", self.strip_bytes)

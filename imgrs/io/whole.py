@@ -30,7 +30,11 @@ class WholeReader(Reader):
         if not 0 < min(spec.size) <= max(spec.size) < 1 << 31:
             claim = f"{spec.width}x{spec.height} pixels"
             raise CorruptImageError(f"{resource.name}: the {format} header claims {claim}")
-        check_unit(resource.name, "the image", spec.nbytes)
+        self.check_limit()
+
+    def check_limit(self) -> None:
+        """Raise ``LimitError`` where decoding would take too much at a time."""
+        check_unit(self.resource.name, "the image", self.spec.nbytes)
 
     @abstractmethod
     def decoded(self, shrink: int) -> Pixels:
