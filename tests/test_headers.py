@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from typing import Any
 
 import imagecodecs
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 import imgrs
-from imgrs.errors import CorruptImageError, TruncatedImageError
+from imgrs.errors import ArgumentError, CorruptImageError, TruncatedImageError, UnsupportedFormatError
 from imgrs.io.boxes import box, boxes
 from imgrs.io.resource import BytesResource
 from tests.test_files import pixels
@@ -157,3 +158,75 @@ def test_avifs_with_nonsense_in_their_tables_are_refused() -> None:
             imgrs.open(good.replace(kind, b"none"))
     with pytest.raises(TruncatedImageError):
         imgrs.open(good[:200])
+
+
+def test_the_icon_is_the_one_that_pillow_chooses() -> None:
+    source = image("RGBA", "uint8", (256, 256)).to_pil()
+    for options in (
+        {"sizes": [(16, 16), (48, 48), (32, 32)]},
+        {"sizes": [(256, 256)]},
+        {"sizes": [(64, 64)], "bitmap_format": "bmp"},
+    ):
+        same_as_pillow(written(source, "ICO", **options))
+    for mode in ("RGB", "L", "P", "1"):
+        same_as_pillow(written(source.convert(mode), "ICO", sizes=[(20, 20)], bitmap_format="bmp"))
+
+
+def test_an_icon_that_claims_too_much_is_refused() -> None:
+    good = written(image("RGBA", "uint8", (32, 32)).to_pil(), "ICO", sizes=[(32, 32)])
+    large = bytearray(good)
+    at = large.index(b"IHDR") + 4
+    large[at : at + 8] = struct.pack(">II", 60_000, 60_000)
+    large[at + 13 : at + 17] = struct.pack(">I", zlib.crc32(large[at - 4 : at + 13]))
+    with pytest.raises(CorruptImageError, match="60000"):
+        imgrs.open(bytes(large))
+    for bad in (good[:10], good[:40], good[:-9], good[:6] + bytes(16), b"\0\0\1\0\0\0" + bytes(20)):
+        with pytest.raises(CorruptImageError):
+            imgrs.open(bad).compute()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(1, 1), (83, 61), (8, 3)])
+def test_bmps_of_others(mode: str, size: tuple[int, int]) -> None:
+    source = image("RGBA", "uint8", size).to_pil().convert(mode)
+    data = written(source, "BMP", dpi=(300, 200))
+    img = imgrs.open(data)
+    with Pillow.open(io.BytesIO(data)) as seen:
+        expected = np.asarray(seen.convert(img.mode))
+        assert img.info["dpi"] == seen.info["dpi"]
+    np.testing.assert_array_equal(img.compute(), expected)
+    for box_ in [(0, 0, 1, 1), (size[0] // 2, size[1] // 3, size[0], size[1])]:
+        np.testing.assert_array_equal(img.crop(box_).compute(), expected[box_[1] : box_[3], box_[0] : box_[2]])
+    flipped = bytearray(data)
+    if mode != "P":  # whose reader is Pillow itself
+        flipped[22:26] = struct.pack("<i", -size[1])
+        np.testing.assert_array_equal(imgrs.open(bytes(flipped)).compute(), expected[::-1])
+
+
+def test_bmps_beyond_four_gigabytes_have_a_header() -> None:
+    from imgrs.io.bmp import BmpFormat
+
+    encoder: Any = BmpFormat().encoder(imgrs.new("RGB", (60_000, 40_000))._node.spec, {}, {})
+    assert encoder.header[2:6] == bytes(4)
+    assert struct.unpack_from("<ii", encoder.header, 18) == (60_000, 40_000)
+
+
+@pytest.mark.parametrize("extension", ["bmp", "jpg", "png", "jp2"])
+def test_dpi_is_two_numbers(extension: str) -> None:
+    for wrong in (300, ("a", "b"), (1, 2, 3), (-1, 1), (float("nan"), 1)):
+        with pytest.raises(ArgumentError, match="dpi"):
+            image("RGB", "uint8").save(io.BytesIO(), extension, dpi=wrong)
+
+
+def test_heif_is_named_and_refused(tmp_path: Any) -> None:
+    head = box(b"ftyp", b"heic" + bytes(4) + b"mif1heic") + box(b"meta", bytes(40))
+    with pytest.raises(UnsupportedFormatError, match=r"is HEIF.*permissive.*AVIF or TIFF"):
+        imgrs.open(head)
+    for target, format_ in [
+        (tmp_path / "a.heic", None),
+        (tmp_path / "a.HEIF", None),
+        (io.BytesIO(), "HEIF"),
+        (io.BytesIO(), "heic"),
+    ]:
+        with pytest.raises(ArgumentError, match=r"HEIF cannot be written.*save as AVIF"):
+            image("RGB", "uint8").save(target, format_)

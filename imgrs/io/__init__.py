@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from imgrs.errors import ArgumentError, ArgumentTypeError, UnsupportedFormatError
+from imgrs.io import heif
 from imgrs.io.format import Format, Reader
 from imgrs.io.resource import Resource, resource_of
 
@@ -17,7 +18,9 @@ def formats() -> tuple[Format, ...]:
     """Every format, in the order in which content is tried."""
     from imgrs.io import pillow_formats as pillow
     from imgrs.io.avif import AvifFormat
+    from imgrs.io.bmp import BmpFormat
     from imgrs.io.deepzoom import DeepZoomFormat
+    from imgrs.io.ico import IcoFormat
     from imgrs.io.iiif import IiifFormat
     from imgrs.io.jpeg2000 import Jpeg2000Format
     from imgrs.io.jpegxl import JpegXlFormat
@@ -38,12 +41,12 @@ def formats() -> tuple[Format, ...]:
         JpegXlFormat(),
         Jpeg2000Format(),
         pillow.GifFormat(),
-        pillow.BmpFormat(),
+        BmpFormat(),
         PnmFormat(),
         PamFormat(),
         PfmFormat(),
         QoiFormat(),
-        pillow.IcoFormat(),
+        IcoFormat(),
         NpyFormat(),
         RawFormat(),
         DeepZoomFormat(),
@@ -68,6 +71,9 @@ def _recognized(resource: Resource) -> Format:
     for format in formats():
         if format.is_read and format.matches(head):
             return format
+    if heif.is_heif(head):
+        way = "convert it to AVIF or TIFF, with heif-convert or by the camera's own export"
+        raise UnsupportedFormatError(f"{resource.name} is HEIF, which cannot be read: {heif.REASON}; {way}")
     known = ", ".join(format.name for format in formats() if format.is_read)
     kind = "text" if head.isascii() and head.decode("ascii").isprintable() else "not an image of a known format"
     raise UnsupportedFormatError(f"{resource.name} is {kind}; the known formats are {known}")
@@ -80,6 +86,9 @@ def format_for(path: str | None, name: str | None) -> Format:
     by_name: Mapping[str, Format] = {format.name: format for format in formats() if format.is_written}
     by_extension = {extension: format for format in by_name.values() for extension in format.extensions}
     known = ", ".join(by_name)
+    wanted = f".{name.lower().lstrip('.')}" if name is not None else os.path.splitext(path or "")[1].lower()
+    if wanted in heif.EXTENSIONS:
+        raise ArgumentError(f"save: HEIF cannot be written: {heif.REASON}; save as AVIF, which is alike")
     if name is not None:
         found = by_name.get(name.upper()) or by_extension.get(f".{name.lower().lstrip('.')}")
         if found is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -28,6 +29,17 @@ def check_flag(name: str, value: Any) -> bool:
     if value is True or value is False:
         return bool(value)
     raise ArgumentError(f"save: {name} must be True or False, got {value!r}")
+
+
+def check_dpi(format: str, value: Any) -> tuple[float, float]:
+    """``value`` as pixels per inch across and down; raises ``ArgumentError``."""
+    try:
+        across, down = (float(side) for side in value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        across = down = math.nan
+    if not (0 <= across < 1e9 and 0 <= down < 1e9):
+        raise ArgumentError(f"save: {format} dpi must be two numbers, across and down, got {value!r}")
+    return across, down
 
 
 def check_side(format: str, spec: Spec, longest: int) -> None:

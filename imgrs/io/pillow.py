@@ -18,7 +18,7 @@ import numpy as np
 from imgrs.errors import ArgumentError, CorruptImageError, SaveError, TruncatedImageError, UnsupportedFormatError
 from imgrs.io.format import Encoder, Format, Options, Reader, WholeEncoder
 from imgrs.io.metadata import exif_bytes
-from imgrs.io.options import check_image, check_options, check_side, check_whole
+from imgrs.io.options import check_dpi, check_image, check_options, check_side, check_whole
 from imgrs.io.resource import Resource, as_file
 from imgrs.io.whole import WholeReader, decoding
 from imgrs.types import Pixels, Spec
@@ -203,7 +203,9 @@ class PillowFormat(Format):
 
     def _check(self, name: str, value: Any) -> None:
         allowed = self.options[name]
-        if isinstance(allowed, tuple):
+        if name == "dpi":
+            check_dpi(self.name, value)
+        elif isinstance(allowed, tuple):
             check_whole(self.name, name, value, *allowed)
         elif not isinstance(value, allowed):
             raise ArgumentError(f"save: {self.name} {name} must be {allowed.__name__}, got {value!r}")

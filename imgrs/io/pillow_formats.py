@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from imgrs.io.format import Encoder, Reader
 from imgrs.io.pillow import PillowFormat
-from imgrs.io.plain import PlainEncoder
 from imgrs.io.resource import Resource
 from imgrs.types import Spec
 
@@ -69,33 +68,6 @@ class PngFormat(PillowFormat):
 
 
 @dataclass(frozen=True)
-class BmpFormat(PillowFormat):
-    name: ClassVar[str] = "BMP"
-    extensions: ClassVar[tuple[str, ...]] = (".bmp", ".dib")
-    kinds = (("1", "bool"), ("L", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {"dpi": tuple}
-    carried = ("dpi",)
-
-    def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
-        bits = 1 if spec.dtype == "bool" else 8 * spec.bands
-        shades = {1: (0, 255), 8: range(256)}.get(bits, ())
-        colors = b"".join(bytes((v, v, v, 0)) for v in shades)
-        per_meter = [round(v / 0.0254) for v in options.get("dpi", (96, 96))]
-        # With alpha a version 4 header, which says where each band is.
-        masks = struct.pack("<4I4s48x", 0xFF0000, 0xFF00, 0xFF, 0xFF000000, b"BGRs") if spec.alpha else b""
-        start = 54 + len(masks) + len(colors)
-        pixels = -(-spec.width * bits // 32) * 4 * spec.height
-        header = struct.pack("<2sIHHI", b"BM", start + pixels, 0, 0, start)
-        header += struct.pack("<IiiHH", 40 + len(masks), *spec.size, 1, bits)
-        header += struct.pack("<IIiiII", 3 if masks else 0, pixels, *per_meter, len(colors) // 4, 0)
-        order = {1: (0,), 3: (2, 1, 0), 4: (2, 1, 0, 3)}[spec.bands]
-        return PlainEncoder(spec, header + masks + colors, "u1", order, align=4, upward=True, packed=bits == 1)
-
-    def matches(self, head: bytes) -> bool:
-        return head[:2] == b"BM"
-
-
-@dataclass(frozen=True)
 class GifFormat(PillowFormat):
     name: ClassVar[str] = "GIF"
     extensions: ClassVar[tuple[str, ...]] = (".gif",)
@@ -105,21 +77,6 @@ class GifFormat(PillowFormat):
 
     def matches(self, head: bytes) -> bool:
         return head[:6] in (b"GIF87a", b"GIF89a")
-
-
-@dataclass(frozen=True)
-class IcoFormat(PillowFormat):
-    name: ClassVar[str] = "ICO"
-    extensions: ClassVar[tuple[str, ...]] = (".ico",)
-    kinds = (("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {}
-    longest = 256
-
-    def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
-        return super().checked_encoder(spec, {**options, "sizes": [spec.size]})
-
-    def matches(self, head: bytes) -> bool:
-        return head[:4] == b"\0\0\1\0"
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ SKIPPED = 64 << 10
 class PlainReader(Reader):
     """Rows of samples from byte ``start``.
 
-    ``dtype`` is NumPy's name of a stored sample with its byte order (``">u2"``). Samples from 0 to ``most`` are scaled to
-    the full range; None leaves them as they are. Rows come from the last to the first where ``upward``. ``packed`` rows
-    have eight samples a byte, the first highest; ``inverted`` ones mean black by 1.
+    ``dtype`` is NumPy's name of a stored sample with its byte order (``">u2"``); ``order`` says which stored band is the
+    first, the second, .... Samples from 0 to ``most`` are scaled to the full range; None leaves them as they are. Rows take
+    a multiple of ``align`` bytes, and come from the last to the first where ``upward``. ``packed`` rows have eight samples
+    a byte, the first highest; ``inverted`` ones mean black by 1.
     """
 
     resource: Resource
@@ -33,6 +34,8 @@ class PlainReader(Reader):
     start: int
     dtype: str
     most: int | None = None
+    order: tuple[int, ...] = ()
+    align: int = 1
     upward: bool = False
     packed: bool = False
     inverted: bool = False
@@ -56,7 +59,7 @@ class PlainReader(Reader):
 
     @property
     def _row(self) -> int:
-        return self._bytes(0, self.spec.width)[1]
+        return -(-self._bytes(0, self.spec.width)[1] // self.align) * self.align
 
     def _bytes(self, left: int, right: int) -> tuple[int, int]:
         """Where the samples of some columns begin and end within a row."""
@@ -93,7 +96,9 @@ class PlainReader(Reader):
         samples = np.ascontiguousarray(found).view(self.dtype).reshape(region.height, region.width, spec.bands)
         if self.most is not None:
             samples = at_full_scale(samples, self.most)
-        pixels: Pixels = samples.astype(spec.dtype)
+        if self.order not in ((), tuple(range(spec.bands))):
+            samples = samples[..., list(self.order)]
+        pixels: Pixels = samples.astype(spec.dtype, order="C")
         return pixels
 
     def stored_bytes(self, region: Region, shrink: int = 1) -> int:
