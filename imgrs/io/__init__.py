@@ -20,6 +20,7 @@ def formats() -> tuple[Format, ...]:
     from imgrs.io.avif import AvifFormat
     from imgrs.io.bmp import BmpFormat
     from imgrs.io.deepzoom import DeepZoomFormat
+    from imgrs.io.gif import GifFormat
     from imgrs.io.ico import IcoFormat
     from imgrs.io.iiif import IiifFormat
     from imgrs.io.jpeg2000 import Jpeg2000Format
@@ -40,7 +41,7 @@ def formats() -> tuple[Format, ...]:
         AvifFormat(),
         JpegXlFormat(),
         Jpeg2000Format(),
-        pillow.GifFormat(),
+        GifFormat(),
         BmpFormat(),
         PnmFormat(),
         PamFormat(),

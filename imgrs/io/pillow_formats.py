@@ -68,18 +68,6 @@ class PngFormat(PillowFormat):
 
 
 @dataclass(frozen=True)
-class GifFormat(PillowFormat):
-    name: ClassVar[str] = "GIF"
-    extensions: ClassVar[tuple[str, ...]] = (".gif",)
-    kinds = (("L", "uint8"), ("RGB", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {"optimize": bool}
-    longest = 65_535
-
-    def matches(self, head: bytes) -> bool:
-        return head[:6] in (b"GIF87a", b"GIF89a")
-
-
-@dataclass(frozen=True)
 class TgaFormat(PillowFormat):
     name: ClassVar[str] = "TGA"
     extensions: ClassVar[tuple[str, ...]] = (".tga",)
