@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image as Pillow
@@ -15,6 +16,7 @@ from imgrs.errors import CorruptImageError, ImgrsError, TruncatedImageError
 from imgrs.io import png_read
 from imgrs.io.resource import resource_of
 from imgrs.types import Region
+from tests import pngs
 from tests.test_files import pixels
 
 
@@ -58,7 +60,6 @@ def test_colors_that_stand_for_transparency(mode: str, strip: int, tmp_path: Pat
 
 @pytest.mark.parametrize("bands", [1, 2, 3, 4])
 def test_sixteen_bits_and_every_filter(bands: int, strip: int) -> None:
-    imagecodecs = pytest.importorskip("imagecodecs")
     data = pixels("uint16", bands)
     for level in (0, 1, 6):
         content = imagecodecs.png_encode(data, level=level, filter=imagecodecs.PNG.FILTER.ALL)
@@ -102,3 +103,109 @@ def test_large_files_go_through_a_scratch_file(tmp_path: Path, monkeypatch: Any)
     options: dict[str, Any] = {"memory_limit": "32MiB", "workers": 1, "chunks": (256, 256)}
     assert "decoded once in scratch files" in img.explain(**options)
     np.testing.assert_array_equal(img.compute(**options), np.minimum(data.astype(int) + 10, 255))
+
+
+def made(color: int, bits: int, size: tuple[int, int], **options: Any) -> tuple[bytes, dict[str, Any]]:
+    rng = np.random.default_rng(color * 16 + bits)
+    palette = rng.integers(0, 256, (1 << bits, 3)) if color == 3 else None
+    samples = rng.integers(0, 1 << bits, (size[1], size[0], pngs.SAMPLES[color]))
+    return pngs.png(samples, color, bits, palette=palette, **options), {"samples": samples, "palette": palette}
+
+
+def seen_by_libpng(data: bytes, like: Any) -> Any:
+    """What imagecodecs' libpng makes of it, at the bands that we give it."""
+    seen = imagecodecs.png_decode(data)
+    if like.shape != seen.shape:  # it leaves a color that stands for transparency alone
+        with Pillow.open(io.BytesIO(data)) as image:
+            seen = np.asarray(image.convert({2: "LA", 3: "RGB", 4: "RGBA"}[like.shape[2]]))
+    return seen.astype(bool) if like.dtype == bool else seen
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("size", [(83, 61), (1, 1), (9, 3), (3, 40)])
+@pytest.mark.parametrize(("color", "bits"), pngs.KINDS)
+def test_pngs_of_every_kind_filter_and_order(
+    color: int, bits: int, size: tuple[int, int], interlaced: bool, strip: int
+) -> None:
+    data, source = made(color, bits, size, interlaced=interlaced)
+    img = imgrs.open(data)
+    got = img.compute()
+    np.testing.assert_array_equal(got, seen_by_libpng(data, got))
+    if color == 3:
+        np.testing.assert_array_equal(got, source["palette"][source["samples"][..., 0]])
+    elif bits >= 8:
+        np.testing.assert_array_equal(got.reshape(source["samples"].shape), source["samples"])
+    reader = png_read.PngReader(resource_of(data))
+    width, height = size
+    for box in [(0, 0, 1, 1), (width // 3, height // 2, width, height), (0, height - 1, width, height)]:
+        part = reader.read(Region(*box))
+        np.testing.assert_array_equal(
+            part.reshape(got[box[1] : box[3], box[0] : box[2]].shape), got[box[1] : box[3], box[0] : box[2]]
+        )
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("filters", range(5))
+@pytest.mark.parametrize(("color", "bits"), [(0, 8), (2, 8), (6, 8), (4, 8), (0, 16), (2, 16), (6, 16), (0, 1)])
+def test_each_filter_alone_as_libvips_reads_it(
+    color: int, bits: int, filters: int, interlaced: bool, strip: int
+) -> None:
+    pyvips = pytest.importorskip("pyvips")
+    data, _ = made(color, bits, (40, 30), filters=filters, interlaced=interlaced, piece=7)
+    got = imgrs.open(data).compute()
+    seen = np.asarray(pyvips.Image.new_from_buffer(data, "").numpy()).reshape(got.shape)
+    np.testing.assert_array_equal(got, seen > 0 if got.dtype == bool else seen)
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(
+    ("color", "bits", "clear"),
+    [
+        (0, 8, b"\0\x07"),
+        (0, 4, b"\0\x03"),
+        (0, 1, b"\0\1"),
+        (2, 8, b"\0\1\0\2\0\3"),
+        (3, 2, b"\0\x80"),
+        (3, 8, bytes(range(256))),
+    ],
+)
+def test_transparency_by_color_or_palette(color: int, bits: int, clear: bytes, interlaced: bool, strip: int) -> None:
+    data, _ = made(color, bits, (40, 30), clear=clear, interlaced=interlaced)
+    img = imgrs.open(data)
+    assert img.mode == ("LA" if color == 0 else "RGBA")
+    with Pillow.open(io.BytesIO(data)) as image:
+        np.testing.assert_array_equal(img.compute(), np.asarray(image.convert(img.mode)))
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("color", [0, 2])
+def test_transparency_by_a_color_of_sixteen_bits(color: int, interlaced: bool, strip: int) -> None:
+    samples = np.random.default_rng(color).integers(0, 3, (30, 40, pngs.SAMPLES[color])) * 257
+    samples[3, 5] = 256  # near the clear color, but not it
+    clear = b"".join(int(value).to_bytes(2, "big") for value in [257] * pngs.SAMPLES[color])
+    img = imgrs.open(pngs.png(samples, color, 16, clear=clear, interlaced=interlaced))
+    assert img.mode == ("LA" if color == 0 else "RGBA")
+    assert img.dtype == np.uint16
+    np.testing.assert_array_equal(img.compute()[..., :-1], samples)
+    np.testing.assert_array_equal(img.compute()[..., -1] == 0, (samples == 257).all(axis=2))
+    assert set(np.unique(img.compute()[..., -1])) == {0, 65_535}
+
+
+def test_chunks_longer_than_a_piece(monkeypatch: Any) -> None:
+    monkeypatch.setattr(png_read, "PIECE", 64)
+    for piece in (10, 63, 64, 65, 1_000_000):
+        data, source = made(2, 8, (40, 30), piece=piece)
+        np.testing.assert_array_equal(imgrs.open(data).compute(), source["samples"])
+        bad = bytearray(data)
+        bad[data.index(b"IDAT") + 9] ^= 1
+        with pytest.raises(CorruptImageError, match="checksum of a IDAT"):
+            imgrs.open(bytes(bad)).compute()
+
+
+@pytest.mark.parametrize("length", [0, 1, png_read.BLOCK - 1, png_read.BLOCK, png_read.BLOCK + 1, 3 * png_read.BLOCK])
+def test_stored_blocks_of_any_length(length: int) -> None:
+    rows = np.zeros((2, 1 + length // 2), np.uint8) if length > 1 else np.zeros((1, 1 + max(1, length)), np.uint8)
+    rows[:, 1:] = np.random.default_rng(length).integers(0, 256, rows[:, 1:].shape)
+    png = png_read.stored_png(rows.shape[1] - 1, len(rows), 8, 0, rows.reshape(-1))
+    np.testing.assert_array_equal(imagecodecs.png_decode(png.tobytes()), rows[:, 1:])
+    Pillow.open(io.BytesIO(png.tobytes())).verify()

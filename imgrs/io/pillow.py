@@ -100,7 +100,7 @@ class PillowReader(WholeReader):
             return "RGB"
         if mode == "PA":
             return "RGBA"
-        if mode in ("RGB", "L") and "transparency" in image.info and self.format in ("PNG", "GIF"):
+        if mode in ("RGB", "L", "1") and "transparency" in image.info and self.format in ("PNG", "GIF"):
             return "RGBA" if mode == "RGB" else "LA"
         if mode not in _SPECS:
             raise UnsupportedFormatError(f"{self.resource.name}: {self.format} images of mode {mode} are not supported")

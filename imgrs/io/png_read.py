@@ -9,15 +9,19 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
+import numpy.typing as npt
 
-from imgrs.errors import CorruptImageError, ImgrsError, TruncatedImageError
+from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io.limits import check_unit
 from imgrs.io.pillow import PillowReader
 from imgrs.io.png_write import SIGNATURE, chunk
-from imgrs.io.resource import BytesResource, Resource, as_file
+from imgrs.io.resource import BytesResource, Resource
+from imgrs.io.whole import decoding
 from imgrs.types import Pixels, Region, Spec
 
 if TYPE_CHECKING:
@@ -25,16 +29,19 @@ if TYPE_CHECKING:
 
 STRIP = 4 << 20
 """Bytes of rows that are decoded at a time, about."""
-PIECE = 256 << 10
-"""Bytes of compressed data that are read at a time."""
+PIECE = 1 << 20
+"""Bytes of compressed data that are read at a time. Of a longer chunk, the checksum is verified in a pass of its own."""
 
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Stored samples of a pixel, by color type."""
 _LIKE = {1: (8, 0), 2: (8, 4), 3: (8, 2), 4: (8, 6), 6: (16, 2), 8: (16, 6)}
 """Bits and color type of an image whose pixels are so many bytes: filters know no more of an image than that."""
-_DEEP = {2: (3, False, "srgb"), 4: (2, True, "gray"), 6: (4, True, "srgb")}
-"""Bands, alpha and encoding of 16-bit color, by color type."""
+_DEEP = {0: (1, False, "gray"), 2: (3, False, "srgb"), 4: (2, True, "gray"), 6: (4, True, "srgb")}
+"""Bands, alpha and encoding of 16-bit images, by color type."""
 _WIDEST = 1_000_000  # libpng's own limit
+BLOCK = 65_535
+"""The most bytes of a block that is stored."""
+Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 
 class PngReader(PillowReader):
@@ -55,9 +62,11 @@ class PngReader(PillowReader):
             info["text"] = texts
         bits, color = self.resource.read(24, 2)
         self._deep = bits == 16 and color in _DEEP
+        self._clear = image.info.get("transparency") if self._deep and color in (0, 2) else None
         if self._deep:  # Pillow reads 16-bit color at 8 bits
             bands, alpha, encoding = _DEEP[color]
-            spec = Spec(*spec.size, bands, alpha, "uint16", encoding)
+            clear = self._clear is not None
+            spec = Spec(*spec.size, bands + clear, alpha or clear, "uint16", encoding)
         return spec, info
 
     def decoded(self, shrink: int) -> Pixels:
@@ -66,7 +75,14 @@ class PngReader(PillowReader):
         import imagecodecs
 
         pixels: Pixels = imagecodecs.png_decode(self.resource.read())
-        return pixels
+        return self._with_opacity(pixels.reshape(*pixels.shape[:2], -1))
+
+    def _with_opacity(self, pixels: Pixels) -> Pixels:
+        """16-bit pixels with the opacity that the color that stands for transparency gives them, if there is one."""
+        if self._clear is None or pixels.shape[2] == self.spec.bands:
+            return pixels
+        opaque = (pixels != np.asarray(self._clear, np.uint16)).any(axis=2, keepdims=True)
+        return np.concatenate([pixels, np.where(opaque, np.uint16(65_535), np.uint16(0))], axis=2)
 
     def check_limit(self) -> None:
         head = self.resource.read(16, 13)
@@ -77,7 +93,7 @@ class PngReader(PillowReader):
         if interlaced or self._row_bytes // self._pixel > _WIDEST:
             super().check_limit()
             return
-        self.strip_bytes = self._rows * (4 * self._row_bytes + 2 * self.spec.width * self.spec.pixel_bytes)
+        self.strip_bytes = self._rows * (5 * self._row_bytes + 2 * self.spec.width * self.spec.pixel_bytes)
         check_unit(self.resource.name, "a strip", self.strip_bytes)
 
     def read(self, region: Region, shrink: int = 1) -> Pixels:
@@ -100,37 +116,39 @@ class PngReader(PillowReader):
         if self.strip_bytes is None:
             yield from super().strips(shrink)
             return
-        name = self.resource.name
         ahead: list[tuple[bytes, bytes]] = []
-        above: bytes | None = None
-        try:
-            for filtered in self._inflated(ahead):
-                rows = self._unfiltered(filtered, above)
-                above = rows[-1].tobytes()
-                yield self._meant(rows, ahead)
-        except ImgrsError:
-            raise
-        except Exception as error:  # isal, zlib, libpng and Pillow raise many kinds; each means the data is bad
-            raise CorruptImageError(f"{name}: the PNG data cannot be decoded: {error}") from error
+        inflated, above, context = self._inflated(ahead), None, copy_context()
+        # Inflating takes about as long as unfiltering, so the next strip is inflated meanwhile.
+        with decoding(self.resource.name, "PNG"), ThreadPoolExecutor(1) as beside:
+            coming = beside.submit(context.run, lambda: next(inflated, None))
+            while (filtered := coming.result()) is not None:
+                coming = beside.submit(context.run, lambda: next(inflated, None))
+                stored = self._unfiltered(filtered, above)
+                above = stored[-1].astype(stored.dtype.newbyteorder(">")).tobytes()
+                yield self._meant(stored, ahead)
 
-    def _inflated(self, ahead: list[tuple[bytes, bytes]]) -> Iterator[bytes]:
-        """Filtered rows, some at a time; ``ahead`` is filled with the chunks that stand before them."""
+    def _inflated(self, ahead: list[tuple[bytes, bytes]]) -> Iterator[Bytes]:
+        """Filtered rows, some at a time, behind room for the row above; ``ahead`` is filled with the chunks before them."""
         from isal import isal_zlib
 
         name, left = self.resource.name, self.spec.height
-        inflate, rows = isal_zlib.decompressobj(), bytearray()
-        for kind, piece in self._chunks():
+        inflate, row = isal_zlib.decompressobj(), 1 + self._row_bytes
+        rows, filled = np.empty(0, np.uint8), 0
+        for kind, content in self._chunks():
             if kind != b"IDAT":
-                ahead.append((kind, piece))
+                ahead.append((kind, bytes(content)))
                 continue
+            piece: bytes | memoryview = content
             while left:
-                wanted = min(left, self._rows) * (1 + self._row_bytes)
-                rows += inflate.decompress(piece, wanted - len(rows))  # it may hold back what no longer fitted before
-                piece = inflate.unconsumed_tail
-                if len(rows) == wanted:
+                if not filled:
+                    rows, filled = np.empty((1 + min(left, self._rows)) * row, np.uint8), row
+                part = inflate.decompress(piece, len(rows) - filled)  # it may hold back what no longer fitted before
+                rows[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
+                filled, piece = filled + len(part), inflate.unconsumed_tail
+                if filled == len(rows):
                     left -= min(left, self._rows)
-                    yield bytes(rows)
-                    rows.clear()
+                    yield rows
+                    filled = 0
                 elif not piece or inflate.eof:
                     break
             if not left and not inflate.eof and inflate.decompress(piece, 1):  # to the checksum behind the last row
@@ -140,65 +158,96 @@ class PngReader(PillowReader):
         if not inflate.eof:
             raise TruncatedImageError(f"{name} ends before the checksum of its pixels")
 
-    def _chunks(self) -> Iterator[tuple[bytes, bytes]]:
-        """Type and content of each chunk behind the header; pixel data comes in pieces, before its checksum is seen."""
-        name = self.resource.name
-        with as_file(self.resource) as file:
-            file.seek(len(SIGNATURE))
-            while True:
-                head = file.read(8)
-                if len(head) < 8:
-                    return  # who needs more says so
-                length, kind = struct.unpack(">I4s", head)
-                if kind == b"IEND":
-                    return
-                if kind != b"IDAT":
-                    check_unit(name, f"a {kind!r} chunk", length)
-                total = zlib.crc32(kind)
-                whole = b""
-                while length:
-                    piece = file.read(min(length, PIECE if kind == b"IDAT" else length))
-                    if not piece:
-                        raise TruncatedImageError(f"{name} ends within a {kind.decode('latin-1')} chunk")
-                    length -= len(piece)
-                    total = zlib.crc32(piece, total)
-                    if kind == b"IDAT":
-                        yield kind, piece
-                    else:
-                        whole += piece
-                if file.read(4) != struct.pack(">I", total):
-                    raise CorruptImageError(f"{name}: the checksum of a {kind.decode('latin-1')} chunk is wrong")
-                if kind not in (b"IDAT", b"IHDR"):
-                    yield kind, whole
+    def _chunks(self) -> Iterator[tuple[bytes, memoryview]]:
+        """Type and content of the chunks that make pixels, each after its checksum; pixel data comes in pieces."""
+        from isal import isal_zlib
 
-    def _unfiltered(self, filtered: bytes, above: bytes | None) -> Pixels:
-        """Rows of stored bytes, of shape (rows, bytes)."""
+        name, window, at = self.resource.name, _Window(self.resource), len(SIGNATURE)
+        while len(head := window.read(at, 8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            start, at = at + 8, at + 12 + length
+            if kind == b"IEND":
+                return
+            if at > self.resource.size:
+                raise TruncatedImageError(f"{name} ends within a {kind.decode('latin-1')} chunk")
+            total = zlib.crc32(kind)
+            for piece in window.pieces(start, length):
+                total = isal_zlib.crc32(piece, total)
+            if window.read(at - 4, 4) != struct.pack(">I", total):
+                raise CorruptImageError(f"{name}: the checksum of a {kind.decode('latin-1')} chunk is wrong")
+            if kind == b"IDAT":
+                yield from ((kind, piece) for piece in window.pieces(start, length))
+            elif kind in (b"PLTE", b"tRNS"):
+                yield kind, window.read(start, length)
+
+    def _unfiltered(self, filtered: Bytes, above: bytes | None) -> Pixels:
+        """Rows of samples, of shape (rows, pixels[, samples]), as an image with pixels of as many bytes has them."""
         import imagecodecs
 
-        bits, color = _LIKE[self._pixel]
-        body = filtered if above is None else b"\0" + above + filtered
-        png = _wrapped(self._row_bytes // self._pixel, len(body) // (1 + self._row_bytes), bits, color, body)
-        pixels: Pixels = imagecodecs.png_decode(png)
-        stored = np.ascontiguousarray(pixels, ">u2" if bits == 16 else "u1").view(np.uint8).reshape(len(pixels), -1)
-        return stored if above is None else stored[1:]
+        row, (bits, color) = 1 + self._row_bytes, _LIKE[self._pixel]
+        if above is None:
+            filtered = filtered[row:]
+        else:
+            filtered[0] = 0
+            filtered[1:row] = np.frombuffer(above, np.uint8)
+        png = stored_png(self._row_bytes // self._pixel, len(filtered) // row, bits, color, filtered)
+        pixels: Pixels = imagecodecs.png_decode(cast(bytes, png))  # it takes any buffer
+        return pixels if above is None else pixels[1:]
 
-    def _meant(self, rows: Pixels, ahead: list[tuple[bytes, bytes]]) -> Pixels:
-        """Pixels of the image's spec from rows of stored bytes."""
+    def _meant(self, stored: Pixels, ahead: list[tuple[bytes, bytes]]) -> Pixels:
+        """Pixels of the image's spec from rows of samples."""
         spec = self.spec
-        if self._bits >= 8 and self._color != 3 and spec.bands == _SAMPLES[self._color]:
-            stored = np.ascontiguousarray(rows).view(">u2" if self._bits == 16 else "u1")
-            return stored.reshape(len(rows), spec.width, spec.bands).astype(spec.dtype)
+        samples = _SAMPLES[self._color]
+        if self._bits == 16:
+            native = stored if stored.dtype == np.uint16 else stored.view(">u2")
+            return self._with_opacity(native.reshape(len(stored), spec.width, samples).astype(np.uint16, copy=False))
+        if self._bits == 8 and self._color != 3 and spec.bands == samples:
+            return stored.reshape(len(stored), spec.width, samples)
+        rows = stored.astype(stored.dtype.newbyteorder(">")).view(np.uint8).reshape(len(stored), -1)
         plain = np.zeros((len(rows), 1 + self._row_bytes), np.uint8)
         plain[:, 1:] = rows
-        png = _wrapped(spec.width, len(rows), self._bits, self._color, plain.tobytes(), ahead)
-        part = PillowReader(BytesResource(png, self.resource.name), "PNG")
+        meaning = b"".join(chunk(kind, data) for kind, data in ahead if kind in (b"PLTE", b"tRNS"))
+        png = stored_png(spec.width, len(rows), self._bits, self._color, plain.reshape(-1), meaning)
+        part = PillowReader(BytesResource(png.tobytes(), self.resource.name), "PNG")
         return part.read(part.spec.region)
 
 
-def _wrapped(
-    width: int, height: int, bits: int, color: int, rows: bytes, ahead: list[tuple[bytes, bytes]] | None = None
-) -> bytes:
-    """A PNG of filtered rows, not compressed."""
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
-    meaning = b"".join(chunk(kind, data) for kind, data in ahead or () if kind in (b"PLTE", b"tRNS"))
-    return SIGNATURE + head + meaning + chunk(b"IDAT", zlib.compress(rows, 0)) + chunk(b"IEND", b"")
+class _Window:
+    """Bytes of a resource, read some ahead, for chunks that may be tiny or long."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+        self._start, self._data = 0, memoryview(b"")
+
+    def read(self, start: int, length: int) -> memoryview:
+        """Some bytes, fewer at the end."""
+        if start < self._start or start + length > self._start + len(self._data):
+            self._start, self._data = start, memoryview(self._resource.read(start, max(length, PIECE)))
+        return self._data[start - self._start : start - self._start + length]
+
+    def pieces(self, start: int, length: int) -> Iterator[memoryview]:
+        """Bytes in pieces of at most ``PIECE``."""
+        for at in range(start, start + length, PIECE):
+            yield self.read(at, min(PIECE, start + length - at))
+
+
+def stored_png(width: int, height: int, bits: int, color: int, rows: Bytes, meaning: bytes = b"") -> Bytes:
+    """A PNG of filtered rows in stored blocks (RFC 1951, 3.2.4), copied once."""
+    from isal import isal_zlib
+
+    count, rest = divmod(len(rows), BLOCK)
+    head = SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)) + meaning
+    start = len(head) + 8
+    length = 2 + count * (5 + BLOCK) + 5 + rest + 4
+    png = np.empty(start + length + 16, np.uint8)
+    png[: start + 2] = np.frombuffer(head + struct.pack(">I4s", length, b"IDAT") + b"\x78\x01", np.uint8)
+    end = start + 2 + count * (5 + BLOCK)
+    blocks = png[start + 2 : end].reshape(count, 5 + BLOCK)
+    blocks[:, :5] = np.frombuffer(struct.pack("<BHH", 0, BLOCK, 0), np.uint8)
+    blocks[:, 5:] = rows[: count * BLOCK].reshape(count, BLOCK)
+    png[end : end + 5] = np.frombuffer(struct.pack("<BHH", 1, rest, rest ^ 0xFFFF), np.uint8)
+    png[end + 5 : end + 5 + rest] = rows[count * BLOCK :]
+    png[-20:-16] = np.frombuffer(struct.pack(">I", isal_zlib.adler32(rows)), np.uint8)
+    png[-16:-12] = np.frombuffer(struct.pack(">I", isal_zlib.crc32(png[start - 4 : -16])), np.uint8)
+    png[-12:] = np.frombuffer(chunk(b"IEND", b""), np.uint8)
+    return png

@@ -56,7 +56,7 @@ def decoding(name: str, format: str) -> Iterator[None]:
     """Raise what a foreign decoder raises as ``CorruptImageError`` or ``TruncatedImageError``, with the file's name."""
     try:
         yield
-    except ImgrsError:
+    except (ImgrsError, ImportError):  # a library that is not installed says nothing of the file
         raise
     except Exception as error:  # each library has its own kinds: OSError, ValueError, RuntimeError, struct.error, ...
         text = str(error).lower()
