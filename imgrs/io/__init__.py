@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from imgrs.errors import ArgumentError, ArgumentTypeError, UnsupportedFormatError
+from imgrs.io.folder import Folder
 from imgrs.io.format import Format, Reader
 from imgrs.io.resource import Resource, resource_of
 
@@ -21,6 +22,7 @@ def formats() -> tuple[Format, ...]:
     from imgrs.io.npy import NpyFormat
     from imgrs.io.pnm import PnmFormat
     from imgrs.io.tiff import OmeTiffFormat, TiffFormat
+    from imgrs.io.zarr_format import ZarrFormat
 
     return (
         TiffFormat(),
@@ -39,6 +41,7 @@ def formats() -> tuple[Format, ...]:
         DeepZoomFormat(),
         IiifFormat(),
         pillow.TgaFormat(),
+        ZarrFormat(),
     )
 
 
@@ -52,6 +55,8 @@ def open_source(source: object) -> Reader:
 
 
 def _recognized(resource: Resource) -> Format:
+    if isinstance(resource, Folder):
+        return next(format for format in formats() if set(format.marks) & set(resource.marks))
     head = resource.read(0, HEAD)
     if not head:
         raise UnsupportedFormatError(f"{resource.name} is empty, not an image")

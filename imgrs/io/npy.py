@@ -17,7 +17,8 @@ from imgrs.io.plain import PlainEncoder
 from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
 
-_ENCODINGS = {1: ("gray", False), 2: ("gray", True), 3: ("srgb", False), 4: ("srgb", True)}
+ENCODINGS = {1: ("gray", False), 2: ("gray", True), 3: ("srgb", False), 4: ("srgb", True)}
+"""What the bands of an array are, by their number, and whether the last is alpha; others have no color meaning."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class NpyReader(Reader):
             )
         height, width = shape[:2]
         bands = shape[2] if len(shape) == 3 else 1
-        encoding, alpha = _ENCODINGS.get(bands, ("multiband", False))
+        encoding, alpha = ENCODINGS.get(bands, ("multiband", False))
         self.spec = Spec(width, height, bands, alpha, dtype.name, encoding)
         self.unit = (width, 1)
         self._dtype, self._start = dtype, file.tell()
