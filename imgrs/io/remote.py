@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from imgrs.errors import ImageNotFoundError, ImgrsError, SourceChangedError, UnsupportedFormatError
+from imgrs.errors import ImageNotFoundError, ImgrsError, SaveError, SourceChangedError, UnsupportedFormatError
 from imgrs.io.folder import MARKS, Folder, safe
 from imgrs.io.resource import Resource
 from imgrs.io.segments import Shared
@@ -237,9 +237,25 @@ def _stamp(info: dict[str, Any]) -> str:
 
 
 def pipe(url: str, data: bytes) -> None:
-    """Write a small file behind a URL."""
+    """Write a small file behind a URL. Raises ``SaveError``."""
     system, target = _system(url)
-    system.pipe_file(target, data)
+    try:
+        system.makedirs(target.rpartition("/")[0], exist_ok=True)
+        system.pipe_file(target, data)
+    except Exception as error:  # every file system of fsspec has its own
+        raise SaveError(f"{url} could not be written: {error}") from error
+
+
+def forget(url: str, mark: str) -> None:
+    """Remove the folder behind a URL if it has the file ``mark``; nothing else is removed. Raises ``SaveError``."""
+    system, target = _system(url)
+    try:
+        system.invalidate_cache()
+        if system.exists(f"{target}/{mark}"):
+            system.rm_file(f"{target}/{mark}")  # it is no image from here on
+            system.rm(target, recursive=True)
+    except Exception as error:  # every file system of fsspec has its own
+        raise SaveError(f"{url} could not be replaced: {error}") from error
 
 
 def put(path: str, url: str) -> None:
