@@ -5,10 +5,15 @@ from __future__ import annotations
 from imgrs.types import Spec
 
 
-def reduction(full: Spec, level: Spec) -> int | None:
-    """How often the sides of a reduced copy go into those of the image; None where it is something else."""
-    shrink = round(full.width / level.width)
-    fits = shrink > 1 and all(
+def reduction(full: Spec, level: Spec, said: float | None = None) -> int | None:
+    """How often the sides of a reduced copy go into those of the image; None where it is something else.
+
+    ``said`` is what the file claims, where it does: sides alone cannot tell for copies of a few pixels.
+    """
+    shrink = round(full.width / level.width if said is None else said)
+    if shrink < 2 or (said is not None and abs(said - shrink) > 0.1 * shrink):
+        return None
+    fits = all(
         small in (-(-large // shrink), large // shrink) for small, large in zip(level.size, full.size, strict=True)
     )
     same = (level.bands, level.dtype, level.encoding, level.alpha) == (

@@ -274,8 +274,9 @@ def _image(folder: Folder) -> Contents:
     levels = {1: full}
     for path, scale in zip(image.paths[1:], image.scales[1:], strict=True):
         level = _level(folder, path, layout, image)
-        shrink = reduction(full.spec, level.spec)
-        if shrink is not None and level.pages == full.pages and _scaled(image.scales[0], scale, layout, shrink):
+        across, down = (_ratio(image.scales[0], scale, axis) for axis in (layout.x, layout.y))
+        shrink = reduction(full.spec, level.spec, across)
+        if shrink is not None and shrink == reduction(full.spec, level.spec, down) and level.pages == full.pages:
             levels.setdefault(shrink, level)
     return Contents(levels, ngff.info(image))
 
@@ -346,11 +347,9 @@ def _level(folder: Folder, path: str, layout: Layout | None, image: Multiscale |
     return Level(folder, path, Spec(width, height, bands, alpha, dtype, encoding), layout, shape, chunks, stored)
 
 
-def _scaled(full: tuple[float, ...] | None, reduced: tuple[float, ...] | None, layout: Layout, shrink: int) -> bool:
-    """Whether the sizes of pixels agree with how often the sides of a level go into those of the image."""
-    if full is None or reduced is None:
-        return True
-    return all(abs(reduced[axis] / full[axis] / shrink - 1) < 0.1 for axis in (layout.y, layout.x))
+def _ratio(full: tuple[float, ...] | None, reduced: tuple[float, ...] | None, axis: int) -> float | None:
+    """How much larger the pixels of a level are said to be than those of the image; None where nothing is said."""
+    return None if full is None or reduced is None else reduced[axis] / full[axis]
 
 
 def _choices(folder: Folder, attributes: dict[str, Any]) -> str:
