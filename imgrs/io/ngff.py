@@ -5,11 +5,13 @@ Plain data in and out: documents come as parsed JSON, of which nothing is believ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from imgrs.errors import CorruptImageError, UnsupportedFormatError
+from imgrs.types import Spec
 
 KINDS = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 """What an axis is by its name, where its type is not said."""
@@ -178,3 +180,52 @@ def info(image: Multiscale) -> dict[str, Any]:
     if image.channels:
         found["channels"] = [dict(channel) for channel in image.channels]
     return found
+
+
+def attributes(
+    axes: str, levels: int, pixel: tuple[float, float] | None, name: str | None, channels: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What the group of an image says, in version 0.5: ``levels`` sizes of it, named by number, each half of the last.
+
+    ``pixel`` is the width and height of a pixel in micrometers. A pixel of a copy is the mean of four, so that its middle
+    lies between theirs.
+    """
+    sides = dict(zip("xy", pixel or (1.0, 1.0), strict=True))
+    unit = {} if pixel is None else {"unit": "micrometer"}
+    datasets = []
+    for level in range(levels):
+        scale = [sides[axis] * (1 << level) if axis in sides else 1.0 for axis in axes]
+        transformations: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+        if level:
+            shift = [sides.get(axis, 0.0) * ((1 << level) - 1) / 2 for axis in axes]
+            transformations.append({"type": "translation", "translation": shift})
+        datasets.append({"path": str(level), "coordinateTransformations": transformations})
+    image: dict[str, Any] = {
+        "axes": [{"name": axis, "type": KINDS[axis]} | (unit if axis in sides else {}) for axis in axes],
+        "datasets": datasets,
+    }
+    if name is not None:
+        image["name"] = name
+    if levels > 1:
+        image["type"] = "mean"
+    said: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
+    if channels:
+        said["omero"] = {"channels": list(channels)}
+    return {"ome": said}
+
+
+def channels(spec: Spec, known: Any) -> tuple[dict[str, Any], ...]:
+    """How each band of an image is to be shown: by its color space, else as ``known`` channels of a source say."""
+    colors = COLORS.get((spec.encoding, spec.alpha), ())
+    if spec.bands == 1 or spec.encoding == "multiband":
+        colors = tuple((f"channel {band}", "FFFFFF") for band in range(spec.bands))
+    window = {"start": 0, "end": spec.full_scale, "min": 0, "max": spec.full_scale}
+    made: list[dict[str, Any]] = [{"label": label, "color": color, "window": window} for label, color in colors]
+    if spec.encoding == "multiband" and isinstance(known, list) and len(known) == spec.bands:
+        for channel, said in zip(made, known, strict=True):
+            label, color = (said.get(key) if isinstance(said, dict) else None for key in ("label", "color"))
+            if isinstance(label, str):
+                channel["label"] = label
+            if isinstance(color, str) and re.fullmatch("[0-9a-fA-F]{6}", color):
+                channel["color"] = color
+    return tuple(made)

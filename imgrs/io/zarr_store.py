@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
 
-MOST_DOCUMENT = 64 << 20
+MOST_DOCUMENT = 16 << 20
 """Bytes of one JSON document; those of large plates take a few million."""
 FILTERS = {
     "bytes",
