@@ -36,7 +36,8 @@ _numbers = itertools.count()
 def open(source_: Any, /, *, page: int = 0, orient: bool = False) -> Image:
     """Open a path, a URL, bytes or a binary file object. Only the header is read; the content decides the format.
 
-    ``page`` picks one of several images in the file, from 0; ``orient=True`` sets a photograph upright, as
+    A path or a URL may be that of a folder that is an image, a Zarr store. ``page`` picks one of several images in the
+    file, from 0 (of a store: a time and a depth, the depth changing first); ``orient=True`` sets a photograph upright, as
     ``exif_transpose`` does.
 
     Raises ``ImageNotFoundError``, ``UnsupportedFormatError``, ``CorruptImageError`` or ``LimitError``.

@@ -23,6 +23,7 @@ from PIL import Image as Pillow
 import imgrs
 from imgrs.errors import ImgrsError
 from imgrs.io import formats
+from imgrs.io.folder import LocalFolder
 from imgrs.io.format import Encoder, Format, Reader, TileEncoder
 from imgrs.io.resource import FileResource
 from imgrs.types import Region
@@ -38,6 +39,10 @@ KINDS = [
 BY_NAME = {format.name: format for format in formats()}
 EXACT: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JXL": {"lossless": True}}
 """What makes a format lossless."""
+TILED: dict[str, dict[str, Any]] = {
+    "TIFF": {"tile": 64}, "OME-TIFF": {"tile": 64}, "ZARR": {"tile": 64, "shard": 128},
+}  # fmt: skip
+"""What makes tiles small beside a small image."""
 CLOSE = {"GIF": 12, "JPEG": 8, "AVIF": 8}
 """How far the mean sample may be off in formats that always lose something."""
 OPENERS: dict[str, Callable[[Path, imgrs.Image], imgrs.Image]] = {
@@ -48,8 +53,8 @@ BY_CONTENT = {"OME-TIFF": "TIFF"}
 """Formats that are opened as another, of which they are a kind."""
 SAMPLES: dict[str, Callable[[Path], Path]] = {}
 """Makes a file, in a folder, of a format that cannot be written."""
-RECOGNIZED = [name for name, format in BY_NAME.items() if format.is_read]
-"""Formats that say what they are."""
+RECOGNIZED = [name for name, format in BY_NAME.items() if format.is_read and not format.marks]
+"""Formats of one file that say what they are."""
 SEVERAL = {"TIFF": "tif", "PNG": "png", "GIF": "gif", "WEBP": "webp", "AVIF": "avif", "JXL": "jxl"}
 """Formats whose files have pages or frames that others can write, by extension."""
 
@@ -110,7 +115,7 @@ def sample(format: Format, folder: Path) -> tuple[Path, imgrs.Image] | None:
     img = large(format)
     if encoder_of(format, img) is None:
         return None
-    path = saved(format, img, folder)
+    path = saved(format, img, folder, **TILED.get(format.name, {}))
     return (path, opened(format, path, img)) if is_opened(format) else None
 
 
@@ -121,16 +126,21 @@ def reader_of(img: imgrs.Image) -> Reader:
 
 @contextmanager
 def bytes_read() -> Iterator[list[int]]:
-    """The length of each read of a file meanwhile."""
+    """The length of each read of a file, or of one of a folder's, meanwhile."""
     read: list[int] = []
-    real = FileResource.read
+    real, inside = FileResource.read, LocalFolder.file
 
     def counted(self: FileResource, offset: int = 0, length: int | None = None) -> bytes:
         data = real(self, offset, length)
         read.append(len(data))
         return data
 
-    with mock.patch.object(FileResource, "read", counted):
+    def counted_inside(self: LocalFolder, name: str, start: int | None = None, end: int | None = None) -> Any:
+        data = inside(self, name, start, end)
+        read.append(len(data or b""))
+        return data
+
+    with mock.patch.object(FileResource, "read", counted), mock.patch.object(LocalFolder, "file", counted_inside):
         yield read
 
 
@@ -164,9 +174,9 @@ def region(format: Format, folder: Path) -> str:
         return ""
     path, img = found
     box = (9, 7, img.width // 7, img.height // 6)
-    expected = img.compute()[box[1] : box[3], box[0] : box[2]]
     with bytes_read() as read:
-        np.testing.assert_array_equal(opened(format, path, img).crop(box).compute(), expected)
+        part = opened(format, path, img).crop(box).compute()
+    np.testing.assert_array_equal(part, img.compute()[box[1] : box[3], box[0] : box[2]])
     if not reader_of(img).reads_regions:
         return ""
     assert sum(read) < bytes_of(path) / 3
@@ -197,11 +207,22 @@ def reduced(format: Format, folder: Path) -> str:
 
 def pages(format: Format, folder: Path) -> str:
     """Each page, or frame, that another library wrote is read."""
-    if format.name not in SEVERAL:
+    if format.name not in SEVERAL and not format.marks:
         return ""
     frames = [np.full((40, 60, 3), 60 * i, np.uint8) for i in range(4)]
-    path = folder / f"several.{SEVERAL[format.name]}"
-    if format.name == "JXL":
+    path = folder / f"several.{SEVERAL.get(format.name, 'zarr')}"
+    if format.marks:
+        import zarr
+
+        axes = [{"name": name, "type": "time" if name == "t" else "space"} for name in "tyx"]
+        said = {
+            "axes": axes,
+            "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1] * 3}]}],
+        }
+        ome: Any = {"version": "0.5", "multiscales": [said]}
+        group = zarr.open_group(path, mode="w", attributes={"ome": ome})
+        group.create_array("0", data=np.stack(frames)[..., 0])
+    elif format.name == "JXL":
         import imagecodecs
 
         path.write_bytes(imagecodecs.jpegxl_encode(np.stack(frames), lossless=True))
@@ -240,7 +261,7 @@ def streamed(format: Format, folder: Path) -> str:
     if encoder.levels > 1:
         img = large(format, 2_500)  # a task makes all copies of its piece, so pieces are large
     with encoded(type(encoder)) as calls:
-        saved(format, img, folder, chunks=(64, 64), scheduler="sync")
+        saved(format, img, folder, **TILED.get(format.name, {}), chunks=(64, 64), scheduler="sync")
     assert len(calls) > 1
     assert max(area for area, _ in calls) < img.width * img.height
     return "yes"
@@ -254,10 +275,10 @@ def parallel(format: Format, folder: Path) -> str:
         return ""
     if encoder.levels > 1:
         img = large(format, 2_500)  # a task makes all copies of its piece, so pieces are large
-    path = saved(format, img, folder, chunks=(64, 64), scheduler="sync")
+    path = saved(format, img, folder, **TILED.get(format.name, {}), chunks=(64, 64), scheduler="sync")
     before = content_of(path)
     with encoded(type(encoder)) as calls:
-        saved(format, img, folder, chunks=(64, 64), workers=3, scheduler="threads")
+        saved(format, img, folder, **TILED.get(format.name, {}), chunks=(64, 64), workers=3, scheduler="threads")
     assert len(calls) > 1
     assert all(in_a_task for _, in_a_task in calls)
     assert content_of(path) == before

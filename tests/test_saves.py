@@ -101,15 +101,14 @@ def test_an_output_that_another_needs_is_computed_once(tmp_path: Path) -> None:
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "c.tif").read_bytes()
 
 
-@pytest.mark.parametrize("scheduler", ["sync", "threads"])
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.dzi"])
 def test_tiles_are_made_from_the_top_so_that_neighbors_find_what_was_decoded(
-    name: str, scheduler: str, noise: Path, tmp_path: Path, decoded: list[int], monkeypatch: Any
+    name: str, noise: Path, tmp_path: Path, decoded: list[int], monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("imgrs.io.segments._shared._limit", 4 * 15 * 64 * 64 * 3)  # four rows of tiles
     monkeypatch.setattr("imgrs.io.png_write.STRIP", 30_000)
     monkeypatch.setattr("imgrs.io.jpeg_write.STRIP", 30_000)
-    imgrs.open(noise).save(tmp_path / name, scheduler=scheduler, workers=2, chunks=(100, 20))
+    imgrs.open(noise).save(tmp_path / name, scheduler="sync", chunks=(100, 20))
     assert sorted(decoded) == list(range(15 * 11))
 
 

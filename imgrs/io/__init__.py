@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from imgrs.errors import ArgumentError, ArgumentTypeError, UnsupportedFormatError
 from imgrs.io import heif
+from imgrs.io.folder import Folder
 from imgrs.io.format import Format, Reader
 from imgrs.io.resource import Resource, resource_of
 
@@ -31,6 +32,7 @@ def formats() -> tuple[Format, ...]:
     from imgrs.io.raw import RawFormat
     from imgrs.io.tiff import OmeTiffFormat, TiffFormat
     from imgrs.io.webp import WebpFormat
+    from imgrs.io.zarr_format import ZarrFormat
 
     return (
         TiffFormat(),
@@ -53,6 +55,7 @@ def formats() -> tuple[Format, ...]:
         DeepZoomFormat(),
         IiifFormat(),
         pillow.TgaFormat(),
+        ZarrFormat(),
     )
 
 
@@ -66,6 +69,8 @@ def open_source(source: object) -> Reader:
 
 
 def _recognized(resource: Resource) -> Format:
+    if isinstance(resource, Folder):
+        return next(format for format in formats() if set(format.marks) & set(resource.marks))
     head = resource.read(0, HEAD)
     if not head:
         raise UnsupportedFormatError(f"{resource.name} is empty, not an image")

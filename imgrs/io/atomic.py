@@ -33,7 +33,10 @@ def working_folder(path: str) -> Iterator[str]:
         try:
             yield folder
         finally:
-            remove(folder)
+            with contextlib.suppress(OSError):
+                # Tasks of a run that failed may still write: under another name, they cannot while it is emptied.
+                os.rename(folder, f"{folder}-gone")
+            remove(f"{folder}-gone")
 
 
 @contextmanager

@@ -45,6 +45,6 @@ class DeepZoomEncoder(TilesEncoder):
     def name(self, level: int, column: int, row: int) -> str:
         return f"image_files/{self.levels - 1 - level}/{column}_{row}.{self.suffix}"
 
-    def document(self) -> tuple[str, bytes]:
+    def documents(self) -> dict[str, bytes]:
         text = DOCUMENT.format(suffix=self.suffix, side=self.side, width=self.spec.width, height=self.spec.height)
-        return "image.dzi", text.encode()
+        return {"image.dzi": text.encode()}

@@ -154,6 +154,8 @@ class Format(ABC):
     """Lower case, with the dot; the first is the usual one."""
     is_read: ClassVar[bool] = True
     is_written: ClassVar[bool] = True
+    marks: ClassVar[tuple[str, ...]] = ()
+    """Files of which a folder has at least one if it is an image of this format."""
 
     @abstractmethod
     def matches(self, head: bytes) -> bool:

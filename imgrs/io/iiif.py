@@ -49,7 +49,7 @@ class IiifEncoder(TilesEncoder):
         region = "full" if (across, down) == (width, height) else f"{left},{top},{across},{down}"
         return f"{region}/{-(-across >> level)},{-(-down >> level)}/0/default.{self.suffix}"
 
-    def document(self) -> tuple[str, bytes]:
+    def documents(self) -> dict[str, bytes]:
         sizes = [self.size(level) for level in reversed(range(self.levels))]
         info = {
             "@context": "http://iiif.io/api/image/3/context.json",
@@ -65,4 +65,4 @@ class IiifEncoder(TilesEncoder):
         }
         if self.suffix != "jpg":
             info["extraFormats"] = [self.suffix]
-        return "info.json", json.dumps(info, indent=2).encode()
+        return {"info.json": json.dumps(info, indent=2).encode()}

@@ -17,7 +17,8 @@ from imgrs.io.plain import PlainEncoder, PlainReader
 from imgrs.io.resource import Resource
 from imgrs.types import Spec
 
-_ENCODINGS = {1: ("gray", False), 2: ("gray", True), 3: ("srgb", False), 4: ("srgb", True)}
+ENCODINGS = {1: ("gray", False), 2: ("gray", True), 3: ("srgb", False), 4: ("srgb", True)}
+"""What the bands of an array are, by their number, and whether the last is alpha; others have no color meaning."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class NpyFormat(Format):
             )
         height, width = shape[:2]
         bands = shape[2] if len(shape) == 3 else 1
-        encoding, alpha = _ENCODINGS.get(bands, ("multiband", False))
+        encoding, alpha = ENCODINGS.get(bands, ("multiband", False))
         spec = Spec(width, height, bands, alpha, dtype.name, encoding)
         return PlainReader(resource, self.name, spec, file.tell(), dtype.str)
 

@@ -12,12 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from imgrs.errors import ImageNotFoundError, ImgrsError, SourceChangedError, UnsupportedFormatError
+from imgrs.errors import ImageNotFoundError, ImgrsError, SaveError, SourceChangedError, UnsupportedFormatError
+from imgrs.io.folder import MARKS, Folder, safe
 from imgrs.io.resource import Resource
 from imgrs.io.segments import Shared
 
 BLOCK = 256 << 10
 """Bytes that are fetched at a time, at least: a header, and the small tiles around the one that is wanted."""
+
+STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created", "CRC")
+"""What file systems of fsspec call the entity tag of a file, or its time of change."""
 
 _blocks = Shared(32 << 20)
 
@@ -33,7 +37,7 @@ class UrlResource(Resource):
     @classmethod
     def stat(cls, url: str) -> UrlResource:
         """Take the identity of what is behind ``url``. Raises ``ImageNotFoundError`` or ``UnsupportedFormatError``."""
-        info = _info(url)
+        info = _info(*_system(url), url)
         if info.get("type") == "directory" or not isinstance(info.get("size"), int):
             raise UnsupportedFormatError(f"{url} is not a file of known size, not an image")
         return cls(url, info["size"], _stamp(info))
@@ -79,11 +83,124 @@ class UrlResource(Resource):
         return data
 
 
+@dataclass(frozen=True)
+class UrlFolder(Folder):
+    """A folder behind a URL as it was when it was opened.
+
+    Its identity is that of its own documents (entity tags, sizes, times of change), as listing a store may take minutes:
+    a chunk that is overwritten while the documents stay is read as it is then.
+    """
+
+    url: str
+    stamps: tuple[tuple[str, str], ...]
+
+    remote = True
+
+    @classmethod
+    def found(cls, url: str) -> UrlFolder | None:
+        """The folder behind ``url``, if it holds an image."""
+        folder = cls(url.rstrip("/") if "::" not in url else url, ())
+        stamps = []
+        for mark in MARKS:
+            stamp = folder._stamp(mark)
+            if stamp is not None:
+                stamps.append((mark, stamp))
+            if stamps and mark == MARKS[0]:
+                break  # version 3 has no other documents
+        return cls(folder.url, tuple(stamps)) if stamps else None
+
+    @property
+    def name(self) -> str:  # type: ignore[override]  # a property serves where the base declares an attribute
+        return self.url
+
+    @property
+    def marks(self) -> tuple[str, ...]:  # type: ignore[override]  # a property serves where the base declares an attribute
+        return tuple(mark for mark, _ in self.stamps)
+
+    @property
+    def identity(self) -> str:
+        return f"{self.url}:{self.stamps}"
+
+    def file(self, name: str, start: int | None = None, end: int | None = None) -> bytes | None:
+        system, path = self._at(safe(self, name))
+        if start is None or start >= 0 or end is not None:
+            return self._fetched(system, path, start, end)
+
+        def fetch() -> np.ndarray[Any, Any]:
+            return np.frombuffer(self._fetched(system, path, start, end) or b"", np.uint8)
+
+        # The index at the end of a shard: each read of a piece of the shard asks for it again.
+        return _blocks.get((self.identity, name, start), fetch).tobytes() or None
+
+    def _fetched(self, system: Any, path: str, start: int | None, end: int | None) -> bytes | None:
+        try:
+            data: bytes = system.cat_file(path, start=start, end=end)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        except Exception as error:  # every file system of fsspec has its own
+            raise SourceChangedError(f"{path} of {self.url} can no longer be read: {error}; open it again") from error
+        return data
+
+    def folders(self) -> list[str]:
+        system, path = self._at("")
+        try:
+            entries = system.ls(path, detail=True)
+        except (
+            Exception
+        ):  # web servers need not list what they have; every file system of fsspec says so in its own way
+            return []
+        return sorted(entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory")
+
+    def outer(self) -> UrlFolder:
+        inner, chained, archive = self.url.partition("::")
+        return UrlFolder(inner.rstrip("/").rpartition("/")[0] + chained + archive, ())
+
+    def check(self) -> None:
+        _unchanged(self)
+
+    def _at(self, name: str) -> tuple[Any, str]:
+        system, path = _system(self.url)
+        return system, "/".join(part for part in (path.rstrip("/"), name) if part)
+
+    def _stamp(self, name: str) -> str | None:
+        try:
+            info = _info(*self._at(name), f"{self.url}/{name}")
+        except ImageNotFoundError:
+            return None
+        return f"{info.get('size')} {' '.join(f'{key}={info[key]}' for key in STAMPS if info.get(key) is not None)}"
+
+
 @functools.lru_cache(maxsize=256)
 def _checked(resource: UrlResource) -> None:
     """Once in each process: is it still what was opened? Asking at every read would double the requests."""
-    if _stamp(_info(resource.url)) != resource.stamp:
+    if _stamp(_info(*_system(resource.url), resource.url)) != resource.stamp:
         raise SourceChangedError(f"{resource.url} changed after it was opened; open it again to use its new content")
+
+
+@functools.lru_cache(maxsize=256)
+def _unchanged(folder: UrlFolder) -> None:
+    """Once in each process: does the folder still have the documents that were opened?"""
+    if any(folder._stamp(mark) != stamp for mark, stamp in folder.stamps):
+        raise SourceChangedError(f"{folder.url} changed after it was opened; open it again to use its new content")
+
+
+def resource_at(url: str) -> Resource:
+    """What is behind ``url``: a file, or a folder that holds an image.
+
+    A web server may answer for a folder with a page that lists it, so where the name is Zarr's its documents are looked
+    for first. Raises ``ImageNotFoundError`` or ``UnsupportedFormatError``.
+    """
+    named = ".zarr" in url
+    folder = UrlFolder.found(url) if named else None
+    if folder is not None:
+        return folder
+    try:
+        return UrlResource.stat(url)
+    except (ImageNotFoundError, UnsupportedFormatError):
+        folder = None if named else UrlFolder.found(url)
+        if folder is None:
+            raise
+        return folder
 
 
 @functools.lru_cache(maxsize=256)
@@ -99,31 +216,46 @@ def _system(url: str) -> tuple[Any, str]:
     return system, path
 
 
-def _info(url: str) -> dict[str, Any]:
-    system, path = _system(url)
+def _info(system: Any, path: str, name: str) -> dict[str, Any]:
     try:
         system.invalidate_cache()
         found: dict[str, Any] = system.info(path)
     except FileNotFoundError:
-        raise ImageNotFoundError(errno.ENOENT, "no such file", url) from None
+        raise ImageNotFoundError(errno.ENOENT, "no such file", name) from None
     except ImgrsError:
         raise
     except Exception as error:  # every file system of fsspec has its own
-        raise UnsupportedFormatError(f"{url} cannot be read: {error}") from error
+        raise UnsupportedFormatError(f"{name} cannot be read: {error}") from error
     return found
 
 
 def _stamp(info: dict[str, Any]) -> str:
-    for name in ("ETag", "etag", "mtime", "LastModified", "last_modified", "created", "CRC"):
+    for name in STAMPS:
         if info.get(name) is not None:
             return f"{name}:{info[name]}"
     return ""
 
 
 def pipe(url: str, data: bytes) -> None:
-    """Write a small file behind a URL."""
+    """Write a small file behind a URL. Raises ``SaveError``."""
     system, target = _system(url)
-    system.pipe_file(target, data)
+    try:
+        system.makedirs(target.rpartition("/")[0], exist_ok=True)
+        system.pipe_file(target, data)
+    except Exception as error:  # every file system of fsspec has its own
+        raise SaveError(f"{url} could not be written: {error}") from error
+
+
+def forget(url: str, mark: str) -> None:
+    """Remove the folder behind a URL if it has the file ``mark``; nothing else is removed. Raises ``SaveError``."""
+    system, target = _system(url)
+    try:
+        system.invalidate_cache()
+        if system.exists(f"{target}/{mark}"):
+            system.rm_file(f"{target}/{mark}")  # it is no image from here on
+            system.rm(target, recursive=True)
+    except Exception as error:  # every file system of fsspec has its own
+        raise SaveError(f"{url} could not be replaced: {error}") from error
 
 
 def put(path: str, url: str) -> None:

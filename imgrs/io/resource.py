@@ -224,10 +224,14 @@ def resource_of(source: object) -> Resource:
     A file object is read from its start to its end, and is left where it stood.
     """
     if isinstance(source, str) and "://" in source:
-        from imgrs.io.remote import UrlResource
+        from imgrs.io.remote import resource_at
 
-        return UrlResource.stat(source)
+        return resource_at(source)
     if isinstance(source, (str, os.PathLike)):
+        if os.path.isdir(source):
+            from imgrs.io.folder import LocalFolder
+
+            return LocalFolder.stat(source)
         return FileResource.stat(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return BytesResource(bytes(source))

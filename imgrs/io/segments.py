@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 from imgrs.types import Pixels
+
+Key = TypeVar("Key", bound=Hashable)
 
 LIMIT = 64 << 20
 """Bytes of decoded tiles that a process keeps."""
@@ -24,32 +27,48 @@ class Shared:
 
     def get(self, key: Hashable, decode: Callable[[], Pixels]) -> Pixels:
         """The array of ``key``, decoded if it is not kept. Callers must not write to it."""
-        while True:
-            with self._lock:
-                if key in self._kept:
-                    self._kept.move_to_end(key)
-                    return self._kept[key]
-                waiting = self._flying.get(key)
-                if waiting is None:
-                    self._flying[key] = threading.Event()
-            if waiting is None:
-                return self._fly(key, decode)
-            waiting.wait()
+        return self.get_all([key], lambda _: [decode()])[0]
 
-    def _fly(self, key: Hashable, decode: Callable[[], Pixels]) -> Pixels:
-        try:
-            pixels = decode()
+    def get_all(self, keys: Sequence[Key], decode: Callable[[Sequence[Key]], Sequence[Pixels]]) -> list[Pixels]:
+        """The arrays of different ``keys``; those that are not kept, and that no other thread decodes, are decoded at once."""
+        found: dict[Key, Pixels] = {}
+        while len(found) < len(keys):
+            claimed: list[Key] = []
+            waiting: threading.Event | None = None
             with self._lock:
-                if pixels.nbytes <= self._limit // 4:
-                    self._kept[key] = pixels
-                    self._size += pixels.nbytes
+                for key in keys:
+                    if key in found:
+                        continue
+                    if key in self._kept:
+                        self._kept.move_to_end(key)
+                        found[key] = self._kept[key]
+                    elif key in self._flying:
+                        waiting = self._flying[key]
+                    else:
+                        self._flying[key] = threading.Event()
+                        claimed.append(key)
+            if claimed:
+                found.update(zip(claimed, self._fly(claimed, decode), strict=True))
+            elif waiting is not None:
+                waiting.wait()
+        return [found[key] for key in keys]
+
+    def _fly(self, keys: Sequence[Key], decode: Callable[[Sequence[Key]], Sequence[Pixels]]) -> Sequence[Pixels]:
+        try:
+            arrays = decode(keys)
+            with self._lock:
+                for key, pixels in zip(keys, arrays, strict=True):
+                    if pixels.nbytes <= self._limit // 4:
+                        self._kept[key] = pixels
+                        self._size += pixels.nbytes
                 while self._size > self._limit:
                     _, oldest = self._kept.popitem(last=False)
                     self._size -= oldest.nbytes
-            return pixels
+            return arrays
         finally:
             with self._lock:
-                self._flying.pop(key).set()
+                for key in keys:
+                    self._flying.pop(key).set()
 
 
 _shared = Shared(LIMIT)
@@ -58,3 +77,8 @@ _shared = Shared(LIMIT)
 def shared(key: Hashable, decode: Callable[[], Pixels]) -> Pixels:
     """The array of ``key`` from this process's store."""
     return _shared.get(key, decode)
+
+
+def shared_all(keys: Sequence[Key], decode: Callable[[Sequence[Key]], Sequence[Pixels]]) -> list[Pixels]:
+    """The arrays of different ``keys`` from this process's store; ``decode`` makes those that it lacks, at once."""
+    return _shared.get_all(keys, decode)

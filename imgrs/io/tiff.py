@@ -18,6 +18,7 @@ from imgrs.io import segments
 from imgrs.io.format import Encoder, Format, Options, Reader
 from imgrs.io.limits import check_unit
 from imgrs.io.metadata import TURNS
+from imgrs.io.reductions import reduction
 from imgrs.io.resource import Resource, as_file
 from imgrs.types import Pixels, Region, Spec
 
@@ -283,25 +284,10 @@ def _levels(resource: Resource, number: int) -> dict[int, _Page]:
             if not int(copy.subfiletype) & REDUCED:
                 break
             level = _Page(resource, copy, place)
-            shrink = _reduction(full.spec, level.spec)
+            shrink = reduction(full.spec, level.spec)
             if shrink is not None:
                 levels[shrink] = level
         return levels
-
-
-def _reduction(full: Spec, level: Spec) -> int | None:
-    """How often the sides of a reduced copy go into those of the page; None where it is something else."""
-    shrink = round(full.width / level.width)
-    fits = all(
-        small in (-(-large // shrink), large // shrink) for small, large in zip(level.size, full.size, strict=True)
-    )
-    same = (level.bands, level.dtype, level.encoding, level.alpha) == (
-        full.bands,
-        full.dtype,
-        full.encoding,
-        full.alpha,
-    )
-    return shrink if shrink > 1 and fits and same else None
 
 
 def _info(page: Any, compression: str) -> dict[str, Any]:

@@ -1,13 +1,10 @@
 """Folders of small tiles at every halving, each tile a file of its own, for viewers in a browser.
 
-What is common to Deep Zoom and IIIF: numbering, compressing and placing tiles. Their names and documents are in modules
-beside this one.
+What is common to Deep Zoom and IIIF: how tiles are compressed. Their names and documents are in modules beside this one.
 """
 
 from __future__ import annotations
 
-import os
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,14 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from imgrs.errors import ArgumentError, UnsupportedFormatError
-from imgrs.io.files import read_file, write_file
-from imgrs.io.format import Format, Options, Placed, Reader, TileEncoder
+from imgrs.io.files import FolderEncoder
+from imgrs.io.format import Format, Options, Reader
 from imgrs.io.options import check_image, check_options, check_whole
 from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
-
-LEVEL, COLUMN = 48, 24
-"""Bits of a tile's number below its copy, and below its column; the row is in those that are left."""
 
 _SUFFIXES = {"jpg": "jpg", "jpeg": "jpg", "png": "png"}
 _KINDS = {
@@ -39,10 +33,9 @@ _KINDS = {
 
 
 @dataclass(frozen=True)
-class TilesEncoder(TileEncoder):
+class TilesEncoder(FolderEncoder):
     """A folder of square tiles; those at the right and lower edge are smaller."""
 
-    scattered: ClassVar[bool] = True
     spec: Spec
     side: int
     suffix: str
@@ -67,29 +60,9 @@ class TilesEncoder(TileEncoder):
     def unit(self) -> tuple[int, int]:  # type: ignore[override]  # a property serves where the base declares an attribute
         return self.side, self.side
 
-    def size(self, level: int) -> tuple[int, int]:
-        """Width and height of a copy."""
-        return -(-self.spec.width >> level), -(-self.spec.height >> level)
-
-    @abstractmethod
-    def name(self, level: int, column: int, row: int) -> str:
-        """The file of a tile, within the folder."""
-
-    @abstractmethod
-    def document(self) -> tuple[str, bytes]:
-        """The file that makes the folder an image: its name and content."""
-
-    def begin(self, path: str) -> int:
-        if "://" not in path:
-            os.makedirs(path, exist_ok=True)
-        return 0
-
     def encode(self, region: Region, pixels: Pixels, level: int = 0) -> list[tuple[int, bytes]]:
-        encoded = []
-        for box in region.tiles(self.unit):
-            number = level << LEVEL | box.left // self.side << COLUMN | box.top // self.side
-            encoded.append((number, self._compressed(pixels[box.slices_in(region)])))
-        return encoded
+        boxes = region.tiles(self.unit)
+        return [(self.number(level, box), self._compressed(pixels[box.slices_in(region)])) for box in boxes]
 
     def _compressed(self, pixels: Pixels) -> bytes:
         import imagecodecs
@@ -99,21 +72,6 @@ class TilesEncoder(TileEncoder):
             return bytes(imagecodecs.png_encode(tile, level=3))
         subsampling = None if self.spec.bands == 1 else "420"
         return bytes(imagecodecs.jpeg8_encode(tile, level=self.quality, subsampling=subsampling))
-
-    def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[Placed]]:
-        for number, data in tiles:
-            write_file(path, self._name(number), data)
-        return offset, [(number, 0, len(data)) for number, data in tiles]
-
-    def stored(self, path: str, placed: Placed) -> bytes:
-        return read_file(path, self._name(placed[0]))
-
-    def finish(self, path: str, offset: int, placed: list[Placed]) -> None:
-        write_file(path, *self.document())
-
-    def _name(self, number: int) -> str:
-        rows = (1 << COLUMN) - 1
-        return self.name(number >> LEVEL, number >> COLUMN & rows, number & rows)
 
 
 class TilesFormat(Format):

@@ -1,0 +1,42 @@
+"""Zarr and OME-Zarr as a format: a folder of chunks, for which the extra ``zarr`` is needed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from imgrs.errors import UnsupportedFormatError
+from imgrs.io.folder import MARKS
+from imgrs.io.format import Encoder, Format, Options, Reader
+from imgrs.io.resource import Resource
+from imgrs.types import Spec
+
+
+@dataclass(frozen=True)
+class ZarrFormat(Format):
+    name: ClassVar[str] = "ZARR"
+    extensions: ClassVar[tuple[str, ...]] = (".zarr",)
+    marks: ClassVar[tuple[str, ...]] = MARKS
+
+    def matches(self, head: bytes) -> bool:
+        return False  # a folder has no first bytes
+
+    def open(self, resource: Resource) -> Reader:
+        _check_installed(resource.name)
+        from imgrs.io.zarr_read import ZarrReader
+
+        return ZarrReader(resource)
+
+    def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
+        _check_installed("save")
+        from imgrs.io.zarr_write import ZarrEncoder
+
+        return ZarrEncoder.of(spec, info, options)
+
+
+def _check_installed(name: str) -> None:
+    for package in ("zarr", "google_crc32c"):
+        if importlib.util.find_spec(package) is None:
+            raise UnsupportedFormatError(f"{name}: Zarr needs the package {package}: pip install imgrs-lazy[zarr]")
