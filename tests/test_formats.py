@@ -21,6 +21,7 @@ from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError
 from imgrs.io import formats
 from imgrs.io.format import Format, TileEncoder
 from imgrs.io.resource import FileResource
+from imgrs.io.tiff_decode import NAMES as COMPRESSIONS
 from imgrs.types import Region
 from tests.test_files import pixels
 
@@ -252,6 +253,10 @@ def page() -> str:
     ]
     with tempfile.TemporaryDirectory() as folder:
         lines += [row(format, Path(folder)) for format in BY_NAME.values()]
+    lines += [
+        "",
+        f"TIFF is read with the compressions {', '.join(dict.fromkeys(COMPRESSIONS.values()))}.",
+    ]
     return "\n".join(lines) + "\n"
 
 
