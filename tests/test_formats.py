@@ -21,6 +21,7 @@ from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError
 from imgrs.io import formats
 from imgrs.io.format import Format, TileEncoder
 from imgrs.io.resource import FileResource
+from imgrs.io.slides import SUFFIXES as SLIDES
 from imgrs.io.tiff_decode import NAMES as COMPRESSIONS
 from imgrs.types import Region
 from tests.test_files import pixels
@@ -256,6 +257,9 @@ def page() -> str:
     lines += [
         "",
         f"TIFF is read with the compressions {', '.join(dict.fromkeys(COMPRESSIONS.values()))}.",
+        "",
+        f"Slides that are no TIFF ({' '.join(SLIDES)}), and TIFFs whose tiles overlap, are read through openslide,",
+        "the extra `wsi`.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -20,6 +20,7 @@ def formats() -> tuple[Format, ...]:
     from imgrs.io.iiif import IiifFormat
     from imgrs.io.npy import NpyFormat
     from imgrs.io.pnm import PnmFormat
+    from imgrs.io.slides import SlideFormat
     from imgrs.io.tiff import OmeTiffFormat, TiffFormat
 
     return (
@@ -39,6 +40,7 @@ def formats() -> tuple[Format, ...]:
         DeepZoomFormat(),
         IiifFormat(),
         pillow.TgaFormat(),
+        SlideFormat(),
     )
 
 
@@ -52,12 +54,18 @@ def open_source(source: object) -> Reader:
 
 
 def _recognized(resource: Resource) -> Format:
+    from imgrs.io import slides
+
+    if slides.named(resource):
+        return slides.SlideFormat()
     head = resource.read(0, HEAD)
     if not head:
         raise UnsupportedFormatError(f"{resource.name} is empty, not an image")
     for format in formats():
         if format.is_read and format.matches(head):
             return format
+    if slides.detected(resource):
+        return slides.SlideFormat()
     known = ", ".join(format.name for format in formats() if format.is_read)
     kind = "text" if head.isascii() and head.decode("ascii").isprintable() else "not an image of a known format"
     raise UnsupportedFormatError(f"{resource.name} is {kind}; the known formats are {known}")

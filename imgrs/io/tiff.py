@@ -17,6 +17,7 @@ from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io import segments
 from imgrs.io.format import Encoder, Format, Options, Reader
 from imgrs.io.resource import Resource
+from imgrs.io.slides import SlideReader
 from imgrs.io.tiff_decode import decoded
 from imgrs.io.tiff_info import info_of
 from imgrs.io.tiff_page import Page
@@ -36,6 +37,8 @@ class TiffFormat(Format):
         return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
     def open(self, resource: Resource) -> Reader:
+        if pages_of(resource).overlap:
+            return SlideReader(resource)
         return TiffReader(resource)
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:

@@ -56,6 +56,8 @@ class Pages:
             """Where the page is whose successor is looked for next; None at the end of the chain."""
             self._fault: str | None = None
             self._lock = threading.Lock()
+            self.overlap = first.is_bif or first.software.startswith("MedScan")
+            """Whether it is a slide of Ventana or Trestle: their tiles overlap, so that they make no image as they stand."""
             self.planes, self._plane_bytes = 1, 0
             if first.is_imagej and first.is_contiguous and self._reach(2) == 1:
                 self.planes = max(1, int((file.imagej_metadata or {}).get("images", 1)))
