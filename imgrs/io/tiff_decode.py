@@ -110,6 +110,7 @@ def _decompressed(compression: int, data: bytes, row: int, rows: int, needed: in
 
 
 def _unlzw(data: bytes, row: int, rows: int) -> bytes:
+    """Rows of bytes, by libtiff, which gets them as a small TIFF."""
     from PIL.TiffImagePlugin import TiffImageFile
 
     head, count = 8, 9
