@@ -39,9 +39,9 @@ def decoded(monkeypatch: Any) -> list[int]:
     found: list[int] = []
     real = TiffReader._decoded
 
-    def counted(self: Any, resource: Any, page: Any, index: int) -> Any:
+    def counted(self: Any, page: Any, index: int) -> Any:
         found.append(index)
-        return real(self, resource, page, index)
+        return real(self, page, index)
 
     monkeypatch.setattr(TiffReader, "_decoded", counted)
     return found

@@ -30,6 +30,7 @@ def formats() -> tuple[Format, ...]:
     from imgrs.io.pnm import PamFormat, PfmFormat, PnmFormat
     from imgrs.io.qoi import QoiFormat
     from imgrs.io.raw import RawFormat
+    from imgrs.io.slides import SlideFormat
     from imgrs.io.tiff import OmeTiffFormat, TiffFormat
     from imgrs.io.webp import WebpFormat
     from imgrs.io.zarr_format import ZarrFormat
@@ -56,6 +57,7 @@ def formats() -> tuple[Format, ...]:
         IiifFormat(),
         pillow.TgaFormat(),
         ZarrFormat(),
+        SlideFormat(),
     )
 
 
@@ -71,6 +73,10 @@ def open_source(source: object) -> Reader:
 def _recognized(resource: Resource) -> Format:
     if isinstance(resource, Folder):
         return next(format for format in formats() if set(format.marks) & set(resource.marks))
+    from imgrs.io import slides
+
+    if slides.named(resource):
+        return slides.SlideFormat()
     head = resource.read(0, HEAD)
     if not head:
         raise UnsupportedFormatError(f"{resource.name} is empty, not an image")
@@ -80,6 +86,8 @@ def _recognized(resource: Resource) -> Format:
     if heif.is_heif(head):
         way = "convert it to AVIF or TIFF, with heif-convert or by the camera's own export"
         raise UnsupportedFormatError(f"{resource.name} is HEIF, which cannot be read: {heif.REASON}; {way}")
+    if slides.detected(resource):
+        return slides.SlideFormat()
     known = ", ".join(format.name for format in formats() if format.is_read)
     kind = "text" if head.isascii() and head.decode("ascii").isprintable() else "not an image of a known format"
     raise UnsupportedFormatError(f"{resource.name} is {kind}; the known formats are {known}")
