@@ -320,9 +320,8 @@ def unit(format: Format, folder: Path) -> str:
     if found is None:
         return ""
     reader = reader_of(found[1])
-    if reader.strip_bytes is not None:
-        assert len(next(reader.strips())) <= reader.spec.height
-        return "strip"
+    if type(reader).strips is not Reader.strips or type(reader).decode_into is not Reader.decode_into:
+        return "strip"  # from the top down
     if reader.unit == reader.spec.size:
         return "image"
     return (

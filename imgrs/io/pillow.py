@@ -79,6 +79,10 @@ class PillowReader(WholeReader):
         size = (-(-spec.width // shrink), -(-spec.height // shrink))
         return Spec(*size, spec.bands, spec.alpha, spec.dtype, spec.encoding)
 
+    def decoding_bytes(self, shrink: int = 1) -> int:
+        spec = self.shrunk(shrink)
+        return 4 * spec.width * spec.height + spec.nbytes  # Pillow's own image, and its bytes on the way to an array
+
     def decoded(self, shrink: int) -> Pixels:
         self._check_end()
         with self._opened() as image:

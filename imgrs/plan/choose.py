@@ -251,12 +251,8 @@ class _Measured:
     @property
     def decoding(self) -> int:
         """Bytes beside the image itself that decoding a file whole takes."""
-        found = 0
-        for node in self.kept:
-            if isinstance(node.op, Source) and not node.op.reads_regions:
-                strip = node.op.strip_bytes
-                found = max(found, node.spec.nbytes if strip is None else strip)
-        return found
+        sources = [node.op for node in self.kept if isinstance(node.op, Source)]
+        return max((op.decoding_bytes for op in sources if not op.reads_regions), default=0)
 
     def _cost(self, node: Node) -> float:
         return self.pixels[node] * cost.per_pixel(node.op, node.spec, *(i.spec for i in node.inputs))
