@@ -86,6 +86,10 @@ class Reader(ABC):
             return self.spec
         raise ValueError(f"{self.format} cannot be read at 1/{shrink}")
 
+    def unit_at(self, shrink: int) -> tuple[int, int]:
+        """``unit`` in pixels of the image as decoded at a reduction."""
+        return self.unit if shrink == 1 else self.shrunk(shrink).size
+
     @abstractmethod
     def stored_bytes(self, region: Region, shrink: int = 1) -> int:
         """How many bytes of the file hold ``region``: the forecast of what ``read`` will fetch."""

@@ -28,7 +28,7 @@ class Open(Source):
 
     @property
     def unit(self) -> tuple[int, int]:  # type: ignore[override]  # known per file, not per class
-        return self.reader.unit
+        return self.reader.unit_at(self.shrink)
 
     @property
     def decoding_bytes(self) -> int:  # type: ignore[override]  # known per file, not per class
