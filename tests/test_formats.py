@@ -367,9 +367,8 @@ def unit(format: Format, folder: Path) -> str:
     if found is None:
         return ""
     reader = reader_of(found[1])
-    if reader.strip_bytes is not None:
-        assert len(next(reader.strips())) <= reader.spec.height
-        return "strip"
+    if type(reader).strips is not Reader.strips or type(reader).decode_into is not Reader.decode_into:
+        return "strip"  # from the top down
     if reader.unit == reader.spec.size:
         return "image"
     return (
@@ -448,7 +447,7 @@ Made by `python -m tests.test_formats`: each cell was tried on a file.
 **Holds**: what is written, by depth; all of it is read again, if the format is.
 **Header only**: opening reads a small part of the file.
 **Region**: only what is needed is read and decoded; elsewhere a file is decoded once per run, into memory or, where that
-does not fit the limit, into a scratch file.
+does not fit the limit, into a scratch file. A large JPEG with restart markers, as it is saved here, has regions too.
 **Smaller**: reductions that the decoder makes, for shrinking while loading.
 **Pages**: `page=` and `n_frames`.
 **Streamed**: written in memory that does not grow with the image; elsewhere the whole image is encoded at once.

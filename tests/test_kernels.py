@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,6 +87,31 @@ def test_loops_equal_their_numpy_form(name: str) -> None:
         plain, fast = kernel.plain(*arguments), kernel.fast(*arguments)
         assert plain.dtype == fast.dtype
         np.testing.assert_array_equal(fast, plain)
+
+
+@pytest.mark.parametrize("name", resample.FILTERS)
+@pytest.mark.parametrize("bands", [1, 3])
+@pytest.mark.parametrize("size", [(23, 17), (83, 9), (120, 20), (7, 61)])
+def test_pillow_resizes_to_the_bytes_of_the_kernel(name: str, bands: int, size: tuple[int, int]) -> None:
+    pixels = noise("uint8", (61, 83, bands))
+    for box in [(0.0, 0.0, 83.0, 61.0), (3.25, 5.5, 80.0, 60.75)]:
+        across, down = (
+            None if (length, 0.0, length) == (wanted, box[axis], box[axis + 2])
+            else resample.coefficients(length, wanted, name, box[axis], box[axis + 2])
+            for axis, (length, wanted) in enumerate(zip((83, 61), size, strict=True))
+        )  # fmt: skip
+        expected = resample.resize(pixels, (0, 0), across, down, (0, 0, *size))
+        np.testing.assert_array_equal(resample.resize_by_pillow(pixels, across, down, name, box), expected)
+
+
+def test_a_thumbnail_loads_no_compiler() -> None:
+    code = (
+        "import numpy, sys, imgrs;"
+        "img = imgrs.fromarray(numpy.zeros((1300, 1300, 3), 'uint8')).thumbnail((200, 200));"
+        "assert img.compute().shape == (200, 200, 3);"
+        "assert 'numba' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_there_are_kernels() -> None:

@@ -76,6 +76,16 @@ def test_a_thumbnail_is_made_in_tasks_of_a_bounded_footprint() -> None:
     assert line == "  1. resize: 256 tiles of 16x16, margin 0, handed out"
 
 
+def test_tiles_of_a_file_in_strips_are_low_so_that_a_row_of_them_shares_what_is_decoded(tmp_path: Path) -> None:
+    rows = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", "uint8", (20_000, 20_000, 3))  # a hole: no disk is used
+    del rows
+    img = imgrs.open(tmp_path / "a.npy")
+    assert "1. brightness: 360 tiles of 2048x559, " in stages(img.brightness(9))
+    turned = stages(img.rotate(33)).splitlines()
+    assert turned[1].startswith("  1. open: 96 tiles of 20000x209, margin 0, kept")
+    assert turned[2].startswith("  2. affine: 100 tiles of 2048x2048")
+
+
 def test_a_statistic_and_its_use_share_the_image() -> None:
     img = blank(5_000).blur(1)
     first, second = img.auto_contrast(), img.mean()

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar, dataclass_transform
@@ -160,11 +160,11 @@ class Source(Op):
     reads_regions: ClassVar[bool] = True
     unit: ClassVar[tuple[int, int]] = (1, 1)
     """Width and height of what is decoded at a time."""
-    strip_bytes: ClassVar[int | None] = None
-    """The most memory that ``strips`` takes at a time; None where that is the image."""
+    decoding_bytes: ClassVar[int] = 0
+    """The most memory that decoding takes beside what comes out: of a unit where ``reads_regions``, else of the image."""
 
-    def strips(self) -> Iterator[Pixels]:
-        """The whole image from the top down, in pieces of full width."""
+    def decode_into(self, out: Pixels) -> None:
+        """Decode the whole image to an array of its shape."""
         raise NotImplementedError(f"{self.name} reads regions")
 
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:

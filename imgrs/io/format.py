@@ -50,11 +50,19 @@ class Reader(ABC):
         Raises ``SourceChangedError``, ``CorruptImageError`` or ``TruncatedImageError``, naming the file and the tile.
         """
 
-    strip_bytes: int | None = None
-    """The most memory that ``strips`` needs at a time, where it is less than the image; None where it is not."""
+    def decoding_bytes(self, shrink: int = 1) -> int:
+        """The most memory that decoding takes beside what comes out: of a unit where ``reads_regions``, else of the image."""
+        return 0 if self.reads_regions else self.shrunk(shrink).nbytes
+
+    def decode_into(self, out: Pixels, shrink: int = 1) -> None:
+        """Decode the whole image to an array of its shape, which may be a map of a file."""
+        top = 0
+        for strip in self.strips(shrink):
+            out[top : top + len(strip)] = strip
+            top += len(strip)
 
     def strips(self, shrink: int = 1) -> Iterator[Pixels]:
-        """The whole image from the top down, in pieces of full width: how a file that is decoded in order is kept."""
+        """The whole image from the top down, in pieces of full width, as many as the format can be decoded in."""
         yield self.read(self.shrunk(shrink).region, shrink)
 
     def __str__(self) -> str:
@@ -77,6 +85,10 @@ class Reader(ABC):
         if shrink == 1:
             return self.spec
         raise ValueError(f"{self.format} cannot be read at 1/{shrink}")
+
+    def unit_at(self, shrink: int) -> tuple[int, int]:
+        """``unit`` in pixels of the image as decoded at a reduction."""
+        return self.unit if shrink == 1 else self.shrunk(shrink).size
 
     @abstractmethod
     def stored_bytes(self, region: Region, shrink: int = 1) -> int:

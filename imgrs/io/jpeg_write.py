@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from imgrs.errors import ArgumentError
 from imgrs.io.format import Placed, TileEncoder
+from imgrs.io.jpeg_markers import read_header
 from imgrs.types import Pixels, Region, Spec
 
 STRIP = 1 << 20
@@ -48,14 +48,15 @@ class JpegEncoder(TileEncoder):
     @property
     def unit(self) -> tuple[int, int]:  # type: ignore[override]  # a property serves where the base declares an attribute
         wanted = STRIP // (self.spec.width * self.spec.pixel_bytes) // self._block[1]
-        return self.spec.width, self._block[1] * max(1, min(wanted, MOST_BLOCKS // self._across))
+        rows = max(1, min(wanted, MOST_BLOCKS // self._across))
+        return self.spec.width, self._block[1] << rows.bit_length() - 1  # strips then end where tiles do, as a rule
 
     def begin(self, path: str) -> int:
         blocks = self._across * (self.unit[1] // self._block[1])
         data = bytearray(self._file(np.zeros((*self._block[::-1], self.spec.bands), np.uint8), self.options))
-        frame, scan, coded = _parts(data)
-        struct.pack_into(">HH", data, frame + 5, self.spec.height, self.spec.width)
-        head = data[:scan] + struct.pack(">HHH", 0xFFDD, 4, blocks) + data[scan:coded]
+        header = read_header(io.BytesIO(data), "the JPEG header")
+        struct.pack_into(">HH", data, header.frame + 5, self.spec.height, self.spec.width)
+        head = data[: header.scan] + struct.pack(">HHH", 0xFFDD, 4, blocks) + data[header.scan : header.coded]
         with open(path, "wb") as file:
             file.write(head)
         return len(head)
@@ -64,7 +65,8 @@ class JpegEncoder(TileEncoder):
         encoded = []
         for box in region.tiles(self.unit):
             data = self._strip(pixels[box.slices_in(region)])
-            encoded.append((box.top // self.unit[1], data[_parts(data)[2] : -2]))
+            coded = read_header(io.BytesIO(data), "the JPEG header").coded
+            encoded.append((box.top // self.unit[1], data[coded:-2]))
         return encoded
 
     def _strip(self, pixels: Pixels) -> bytes:
@@ -103,17 +105,3 @@ class JpegEncoder(TileEncoder):
         with open(path, "r+b") as file:
             file.seek(offset)
             file.write(b"\xff\xd9")
-
-
-def _parts(data: bytes | bytearray) -> tuple[int, int, int]:
-    """Where a JPEG's frame header, its scan header, and its coded data begin."""
-    at, frame = 2, 0
-    while True:
-        marker, length = struct.unpack_from(">HH", data, at)
-        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
-            frame = at
-        if marker == 0xFFDA:
-            return frame, at, at + 2 + length
-        if marker >> 8 != 0xFF:
-            raise ArgumentError("save: the JPEG header could not be made")
-        at += 2 + length

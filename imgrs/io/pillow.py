@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from imgrs.errors import ArgumentError, CorruptImageError, SaveError, TruncatedImageError, UnsupportedFormatError
+from imgrs.errors import ArgumentError, CorruptImageError, SaveError, UnsupportedFormatError
 from imgrs.io.format import Encoder, Format, Options, Reader, WholeEncoder
 from imgrs.io.metadata import exif_bytes
 from imgrs.io.options import check_dpi, check_image, check_options, check_side, check_whole
@@ -48,8 +48,6 @@ class PillowReader(WholeReader):
             self._mode = self._mode_of(image)
             spec, info = self.described(image)
         super().__init__(resource, format, spec, info, page)
-        if format == "JPEG":
-            self.shrinks = (1, 2, 4, 8)
 
     def described(self, image: PIL.Image.Image) -> tuple[Spec, dict[str, Any]]:
         """What the header says, and what stands beside the pixels."""
@@ -79,16 +77,19 @@ class PillowReader(WholeReader):
         size = (-(-spec.width // shrink), -(-spec.height // shrink))
         return Spec(*size, spec.bands, spec.alpha, spec.dtype, spec.encoding)
 
+    def decoding_bytes(self, shrink: int = 1) -> int:
+        spec = self.shrunk(shrink)
+        return 4 * spec.width * spec.height + spec.nbytes  # Pillow's own image, and its bytes on the way to an array
+
     def decoded(self, shrink: int) -> Pixels:
-        self._check_end()
         with self._opened() as image:
             if shrink > 1:
                 self.reduce(image, shrink)
             return np.array(image if image.mode == self._mode else image.convert(self._mode))
 
     def reduce(self, image: PIL.Image.Image, shrink: int) -> None:
-        """Ask the decoder for less, before pixels are asked for."""
-        image.draft(None, (image.width // shrink, image.height // shrink))  # it never goes below
+        """Ask the decoder for less, before pixels are asked for: where ``shrinks`` has more than 1."""
+        raise NotImplementedError(self.format)
 
     def _mode_of(self, image: PIL.Image.Image) -> str:
         mode = image.mode
@@ -105,12 +106,6 @@ class PillowReader(WholeReader):
         if mode not in _SPECS:
             raise UnsupportedFormatError(f"{self.resource.name}: {self.format} images of mode {mode} are not supported")
         return mode
-
-    def _check_end(self) -> None:
-        """A JPEG without its end decodes to gray below: refuse it before it is believed."""
-        size = self.resource.size
-        if self.format == "JPEG" and b"\xff\xd9" not in self.resource.read(max(0, size - 65_536)):
-            raise TruncatedImageError(f"{self.resource.name} ends before its JPEG data does ({size:,} bytes)")
 
     @contextmanager
     def _opened(self) -> Iterator[PIL.Image.Image]:

@@ -26,6 +26,11 @@ class JpegFormat(PillowFormat):
     carried = ("dpi", "icc_profile", "exif", "xmp")
     longest = 65_500
 
+    def open(self, resource: Resource) -> Reader:
+        from imgrs.io.jpeg_read import JpegReader
+
+        return JpegReader(resource)
+
     def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
         from imgrs.io.jpeg_write import JpegEncoder
 

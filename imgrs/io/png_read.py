@@ -90,14 +90,18 @@ class PngReader(PillowReader):
         self._pixel = max(1, _SAMPLES.get(self._color, 1) * self._bits // 8)
         self._row_bytes = -(-width * _SAMPLES.get(self._color, 1) * self._bits // 8)
         self._rows = max(1, min(self.spec.height, STRIP // self._row_bytes))
+        self._strip_bytes: int | None = None
         if interlaced or self._row_bytes // self._pixel > _WIDEST:
             super().check_limit()
             return
-        self.strip_bytes = self._rows * (5 * self._row_bytes + 2 * self.spec.width * self.spec.pixel_bytes)
-        check_unit(self.resource.name, "a strip", self.strip_bytes)
+        self._strip_bytes = self._rows * (5 * self._row_bytes + 2 * self.spec.width * self.spec.pixel_bytes)
+        check_unit(self.resource.name, "a strip", self._strip_bytes)
+
+    def decoding_bytes(self, shrink: int = 1) -> int:
+        return super().decoding_bytes(shrink) if self._strip_bytes is None else self._strip_bytes
 
     def read(self, region: Region, shrink: int = 1) -> Pixels:
-        if self.strip_bytes is None:
+        if self._strip_bytes is None:
             return super().read(region, shrink)
         spec = self.spec
         out = np.empty((region.height, region.width, spec.bands), spec.dtype)
@@ -113,7 +117,7 @@ class PngReader(PillowReader):
         return out
 
     def strips(self, shrink: int = 1) -> Iterator[Pixels]:
-        if self.strip_bytes is None:
+        if self._strip_bytes is None:
             yield from super().strips(shrink)
             return
         ahead: list[tuple[bytes, bytes]] = []

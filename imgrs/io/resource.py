@@ -19,9 +19,12 @@ from functools import cached_property
 from typing import Any
 
 from imgrs.errors import ArgumentTypeError, ImageNotFoundError, SourceChangedError, UnsupportedFormatError
+from imgrs.io.mapping import mapped
 
 HANDLES = 32
 """File descriptors that a process keeps open for reading, at most."""
+MAPPED_ABOVE = 16 << 20
+"""Bytes of a file above which it is mapped, and not read, where a decoder wants all of it at once."""
 
 
 class Resource(ABC):
@@ -43,6 +46,16 @@ class Resource(ABC):
     @abstractmethod
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes from ``offset``; fewer than ``length`` at the end. Raises ``SourceChangedError``."""
+
+    @contextmanager
+    def buffer(self) -> Iterator[Any]:
+        """All bytes as one buffer, for decoders that want it so."""
+        yield self.read()
+
+    @property
+    def buffer_bytes(self) -> int:
+        """The memory that ``buffer`` takes."""
+        return self.size
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,18 @@ class FileResource(Resource):
                 offset += len(part)
                 length -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    @contextmanager
+    def buffer(self) -> Iterator[Any]:
+        if self.length <= MAPPED_ABOVE:
+            yield self.read()
+            return
+        with _handles.lease(self) as descriptor, mapped(descriptor, self.length) as memory:
+            yield memory
+
+    @property
+    def buffer_bytes(self) -> int:
+        return min(self.length, MAPPED_ABOVE)
 
     def check(self) -> None:
         """Raise ``SourceChangedError`` unless the file at the path is still the one that was opened."""

@@ -74,10 +74,14 @@ class TiffReader(Reader):
         self.shrinks = tuple(self._levels)
         in_order = full.unit[0] >= full.spec.width and full.unit_bytes > LARGEST_SHARED
         self.reads_regions = not in_order
-        self.strip_bytes = 3 * full.unit_bytes if in_order else None  # as stored, as decoded, and as they mean
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TiffReader, (self.resource, self.page)
+
+    def decoding_bytes(self, shrink: int = 1) -> int:
+        if self.reads_regions:
+            return super().decoding_bytes(shrink)
+        return 3 * self._level(shrink).unit_bytes  # as stored, as decoded, and as they mean
 
     @property
     def frames(self) -> int:
@@ -88,6 +92,9 @@ class TiffReader(Reader):
 
     def shrunk(self, shrink: int) -> Spec:
         return self._level(shrink).spec
+
+    def unit_at(self, shrink: int) -> tuple[int, int]:
+        return self._level(shrink).unit
 
     def _level(self, shrink: int) -> Page:
         if shrink not in self._levels:

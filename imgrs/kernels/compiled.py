@@ -32,8 +32,13 @@ class Load:
 
     def pays(self, samples: int) -> bool:
         """Whether the library is worth having for ``samples`` more."""
-        if self._done < WORTH:
+        if not self.paid:
             self._done += samples
+        return self.paid
+
+    @property
+    def paid(self) -> bool:
+        """Whether it was worth having before, so that it is there."""
         return self._done >= WORTH
 
 
@@ -94,12 +99,12 @@ class Exact(Generic[P, R]):
     ) -> None:
         self.plain = plain
         self.fast = fast
-        self._load = Load()
+        self.load = Load()
         self._samples = samples or _first_size
         functools.update_wrapper(self, plain)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return (self.fast if self._load.pays(self._samples(*args, **kwargs)) else self.plain)(*args, **kwargs)
+        return (self.fast if self.load.pays(self._samples(*args, **kwargs)) else self.plain)(*args, **kwargs)
 
 
 def _first_size(*args: Any, **kwargs: Any) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from imgrs.kernels.compiled import Exact, loop
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 F64 = npt.NDArray[np.float64]
+Box: TypeAlias = tuple[float, float, float, float]
 
 PRECISION = 22
 """Fraction bits of an integer weight: what an int32 holds beside 8 bits of sample and 2 of headroom."""
@@ -229,6 +230,36 @@ def _down_first(across: Coefficients, down: Coefficients) -> bool:
     narrower = across.size_in - len(across.starts)
     lower = down.size_in - len(down.starts)
     return lower > max(2 * narrower, 0)
+
+
+PILLOW = range(1 << 18, 1 << 24)
+"""Samples of a whole image that Pillow resizes while no loop is compiled."""
+
+
+def pillow_pays(source: Array) -> bool:
+    """Whether Pillow resizes all of ``source`` quicker than the plain form and before numba has loaded: to the same bytes."""
+    fits = source.dtype == np.uint8 and source.shape[2] in (1, 3)
+    return fits and source.size in PILLOW and not resample_pass.load.paid
+
+
+def resize_by_pillow(
+    source: Array, across: Coefficients | None, down: Coefficients | None, name: str, box: Box
+) -> Array:
+    """``resize`` of a whole image whose coefficients were made by ``name`` for ``box`` (left, top, right, bottom)."""
+    from PIL import Image
+
+    bands = source.shape[2]
+    image = Image.fromarray(source[..., 0] if bands == 1 else source)
+    filter = Image.Resampling[name.upper()]
+    passes = [(across, 0), (down, 1)]
+    if across is not None and down is not None and _down_first(across, down):
+        passes.reverse()
+    for plan, axis in passes:  # one at a time: which comes first depends on Pillow's version
+        if plan is not None:
+            size, part = list(image.size), [0.0, 0.0, float(image.width), float(image.height)]
+            size[axis], part[axis], part[axis + 2] = len(plan.starts), box[axis], box[axis + 2]
+            image = image.resize((size[0], size[1]), filter, (part[0], part[1], part[2], part[3]))
+    return np.array(image).reshape(image.height, image.width, bands)
 
 
 def resize(

@@ -95,5 +95,7 @@ class Resize(Remap):
             rows, columns = down[out.top : out.bottom], across[out.left : out.right]
             picked: Pixels = tile.pixels[(rows - tile.region.top)[:, None], columns - tile.region.left]
             return picked
+        if (tile.region, out) == (tile.spec.region, spec.region) and resample.pillow_pays(tile.pixels):
+            return resample.resize_by_pillow(tile.pixels, across, down, self.resample, self._box(tile.spec))
         corner = (tile.region.left, tile.region.top)
         return resample.resize(tile.pixels, corner, across, down, (out.left, out.top, out.right, out.bottom))

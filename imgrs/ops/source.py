@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import field
 from functools import cached_property
 from typing import Any
@@ -29,14 +28,14 @@ class Open(Source):
 
     @property
     def unit(self) -> tuple[int, int]:  # type: ignore[override]  # known per file, not per class
-        return self.reader.unit
+        return self.reader.unit_at(self.shrink)
 
     @property
-    def strip_bytes(self) -> int | None:  # type: ignore[override]  # known per file, not per class
-        return self.reader.strip_bytes
+    def decoding_bytes(self) -> int:  # type: ignore[override]  # known per file, not per class
+        return self.reader.decoding_bytes(self.shrink)
 
-    def strips(self) -> Iterator[Pixels]:
-        return self.reader.strips(self.shrink)
+    def decode_into(self, out: Pixels) -> None:
+        self.reader.decode_into(out, self.shrink)
 
     @cached_property
     def encoded(self) -> bytes:

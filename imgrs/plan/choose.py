@@ -51,6 +51,7 @@ def plan(outputs: Sequence[Node], settings: Settings, sinks: Sequence[Sink] = ()
     """
     after, trace = optimize(tuple(outputs), settings.optimizer)
     sinks = tuple(sinks) or (ANYWHERE,) * len(after)
+    unsplit = sum(node.spec.nbytes for node in _must_be_whole(after)[1])
     best: Plan | None = None
     spilled: Plan | None = None
     smallest: Plan | None = None
@@ -70,13 +71,13 @@ def plan(outputs: Sequence[Node], settings: Settings, sinks: Sequence[Sink] = ()
         draft = _spilled(draft, measured)
         if spilled is None and bounded and draft.forecast.peak_bytes <= settings.memory_limit:
             spilled = draft
-        if spilled is not None and spilled.forecast.kept_bytes > settings.memory_limit:
-            break  # what is kept does not fit, whatever the tiles
+        if spilled is not None and unsplit > settings.memory_limit:
+            break  # what must be kept does not fit, whatever the tiles
         if smallest is None or draft.forecast.peak_bytes < smallest.forecast.peak_bytes:
             smallest = draft
-    found = best or spilled
-    if found is not None:
-        return found
+    found = [draft for draft in (best, spilled) if draft is not None]
+    if found:
+        return min(found, key=lambda draft: draft.forecast.seconds)
     assert smallest is not None
     if smallest.forecast.peak_bytes <= settings.memory_limit:
         return smallest
@@ -97,13 +98,17 @@ def _sides(after: Sequence[Node], settings: Settings, sinks: Sequence[Sink]) -> 
     if settings.chunks is not None:
         return [settings.chunks]
     widest = max(max(node.spec.size) for node in walk(after))
-    sides = [side for side in SIDES if side < widest]
+    sides = [(side, side) for side in SIDES if side < widest]
     if widest <= SIDES[0]:
-        sides.insert(0, widest)
+        sides.insert(0, (widest, widest))
+    wide = [n for n in walk(after) if isinstance(n.op, Source) and n.op.reads_regions and n.op.unit[0] > SIDES[0]]
+    if wide:
+        low = min(_shared_rows(node) for node in wide)
+        sides = [shape for side, _ in sides for shape in ((side, side), (side, min(side, low)))]
     tried: dict[tuple[tuple[int, int], ...], tuple[int, int]] = {}
     for side in sides:
-        tiles = tuple(sink.tile((side, side), node.spec) for node, sink in zip(after, sinks, strict=True))
-        tried.setdefault(tiles, (side, side))
+        tiles = tuple(sink.tile(side, node.spec) for node, sink in zip(after, sinks, strict=True))
+        tried.setdefault(tiles, side)
     return list(tried.values())
 
 
@@ -123,7 +128,7 @@ def _draft(
         measured = _Measured(after, externals, kept, side, sinks)
     for _ in range(CUTS):
         room = settings.memory_limit // 2 - sum(node.spec.nbytes for node in kept)
-        found = measured.worth_keeping(room)
+        found = measured.worth_keeping(room, _may_spill(settings))
         if found is None:
             break
         kept = measured.in_order([found])
@@ -194,6 +199,26 @@ def _bounded(program: Program, size: tuple[int, int], side: tuple[int, int]) -> 
     return Grid(*size, (width, height))
 
 
+def _shared_rows(node: Node) -> int:
+    """How high tiles may be so that the strips of a file that a row of them needs stay in memory: whole strips, if any."""
+    assert isinstance(node.op, Source)
+    rows, height = SHARED_TILES // 2 // (node.spec.width * node.spec.pixel_bytes), node.op.unit[1]
+    return max(1, rows // height * height or rows)
+
+
+def _decoded(node: Node, need: Region) -> int:
+    """Pixels of ``node`` that are made for a tile that needs ``need``: of a file in strips wider than that, all across.
+
+    Where those of a row of tiles stay in memory, each strip is decoded once.
+    """
+    if not isinstance(node.op, Source) or node.op.unit[0] <= need.width:
+        return need.area
+    width, height = node.op.unit
+    rows = (-(-need.bottom // height) - need.top // height) * height
+    shared = rows * node.spec.width * node.spec.pixel_bytes <= SHARED_TILES * 3 // 4
+    return need.area if shared else min(width, node.spec.width) * rows
+
+
 def _whole_units(unit: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
     """Tiles of about 2,048 a side in which a file is decoded so that each of its own tiles is decoded once."""
     width = min(-(-size[0] // unit[0]), max(1, SIDES[0] // unit[0])) * unit[0]
@@ -220,52 +245,64 @@ class _Measured:
         """Pixels of each node that all tiles of all stages compute."""
         self.needed: Counter[Node] = Counter()
         """Pixels of each node that are needed at all."""
-        self.largest = self.footprint = 0
-        for stage in self.stages:
-            self._measure(stage)
+        self.decoded: Counter[Node] = Counter()
+        """Pixels of each file that all tiles of all stages decode: whole strips, where one is wider than a tile."""
+        self.largest = 0
+        self.footprints = [0] * len(self.stages)
+        """Bytes that a task of each stage takes at its peak."""
+        for i, stage in enumerate(self.stages):
+            self._measure(i, stage)
         self.costs = {node: self._cost(node) for node in self.order}
         """Nanoseconds spent on each node over all tiles of all stages."""
 
-    def _measure(self, stage: Stage) -> None:
+    def _measure(self, index: int, stage: Stage) -> None:
         most = max(1, min(SAMPLED, math.isqrt(STEPS_TO_MEASURE // len(stage.order))))
         sampled = stage.grid.sampled(most)
-        totals = [0] * len(stage.order)
+        totals, decoded = [0] * len(stage.order), [0] * len(stage.order)
         for region in sampled:
-            needed = areas(stage.demand(region))
+            demand = stage.demand(region)
+            needed = areas(demand)
             totals = [total + area for total, area in zip(totals, needed, strict=True)]
+            for i, node in enumerate(stage.order):
+                decoded[i] += sum(_decoded(node, need) for need in demand[i])
             if stage.kind != "decode":
-                self.footprint = max(self.footprint, footprint(stage.program, needed))
+                self.footprints[index] = max(self.footprints[index], footprint(stage.program, needed))
                 self.largest = max(self.largest, *needed)
         grid = stage.grid
         scale = grid.width * grid.height / sum(region.area for region in sampled)
         whole = areas(stage.demand(Region(0, 0, grid.width, grid.height)))
-        for node, total, area in zip(stage.order, totals, whole, strict=True):
+        for node, total, strips, area in zip(stage.order, totals, decoded, whole, strict=True):
             if node in self.slots and (stage.kind == "output" or node not in stage.nodes):
                 continue  # it is made elsewhere
             self.pixels[node] += round(total * scale)
+            self.decoded[node] += round(strips * scale)
             self.needed[node] = max(self.needed[node], min(area, node.spec.width * node.spec.height))
         if stage.kind == "fold":
             for node in stage.nodes:
-                self.pixels[node] = self.needed[node] = node.spec.width * node.spec.height
+                self.pixels[node] = self.decoded[node] = self.needed[node] = node.spec.width * node.spec.height
 
     @property
     def decoding(self) -> int:
         """Bytes beside the image itself that decoding a file whole takes."""
-        found = 0
-        for node in self.kept:
-            if isinstance(node.op, Source) and not node.op.reads_regions:
-                strip = node.op.strip_bytes
-                found = max(found, node.spec.nbytes if strip is None else strip)
-        return found
+        return self._decoding_bytes(reads_regions=False)
+
+    @property
+    def reading(self) -> int:
+        """Bytes beside its tile that a task takes for reading a part of a file."""
+        return self._decoding_bytes(reads_regions=True)
+
+    def _decoding_bytes(self, reads_regions: bool) -> int:
+        sources = [node.op for node in self.order if isinstance(node.op, Source)]
+        return max((op.decoding_bytes for op in sources if op.reads_regions is reads_regions), default=0)
 
     def _cost(self, node: Node) -> float:
-        return self.pixels[node] * cost.per_pixel(node.op, node.spec, *(i.spec for i in node.inputs))
+        return self.decoded[node] * cost.per_pixel(node.op, node.spec, *(i.spec for i in node.inputs))
 
     @property
     def ideal(self) -> float:
         """Nanoseconds that any plan spends: those for each needed pixel once."""
         return sum(
-            spent * min(1.0, self.needed[node] / self.pixels[node]) for node, spent in self.costs.items() if spent
+            spent * min(1.0, self.needed[node] / self.decoded[node]) for node, spent in self.costs.items() if spent
         )
 
     def in_order(self, more: Sequence[tuple[Node, str]]) -> dict[Node, str]:
@@ -279,11 +316,11 @@ class _Measured:
         fits = sum(node.spec.nbytes for node in [*found, *self.kept]) <= settings.memory_limit // 2
         return [(node, "several outputs read it") for node in found] if fits or _may_spill(settings) else []
 
-    def worth_keeping(self, room: int) -> tuple[Node, str] | None:
+    def worth_keeping(self, room: int, spill: bool) -> tuple[Node, str] | None:
         """The node whose pixels, kept in at most ``room`` bytes, save the most time, with the reason; None if none does.
 
         Kept, a node and all that only it needs are made once instead of ``times`` over; each byte is then written once
-        and read as often as it is demanded.
+        and read as often as it is demanded. A file in wide strips may take more room where that may ``spill`` to disk.
         """
         uses = Counter(i for node in self.order for i in node.inputs)
         spent: dict[Node, float] = {}
@@ -293,12 +330,14 @@ class _Measured:
         best: tuple[Node, str] | None = None
         most = WORTH * sum(self.costs.values())
         for node in self.order:
-            if node in self.slots or not node.inputs or not self.needed[node]:
+            strips = self.decoded[node] > self.pixels[node]
+            if node in self.slots or not (node.inputs or strips) or not self.needed[node]:
                 continue
-            times = self.pixels[node] / self.needed[node]
-            if times <= 1 or node.spec.nbytes > room:
+            made = node.spec.width * node.spec.height if strips else self.needed[node]
+            times = self.decoded[node] / made
+            if times <= 1 or (node.spec.nbytes > room and not (strips and spill)):
                 continue
-            stored = self.needed[node] * node.spec.pixel_bytes
+            stored = made * node.spec.pixel_bytes
             saved = spent[node] * (1 - 1 / times) - stored * (cost.KEEP_WRITE + cost.KEEP_READ * times)
             if saved > most:
                 best, most = (node, f"computed {times:.2f} times otherwise"), saved
@@ -310,9 +349,11 @@ def _forecast(measured: _Measured, settings: Settings, scratch: bool = False) ->
     kept = sum(node.spec.nbytes for node in measured.kept)
     tasks = sum(stage.tasks for stage in stages)
     busy = max(min(settings.workers, stage.tasks) for stage in stages)
-    row = max(stage.task_bytes if stage.by_rows else 0 for stage in stages)
     waiting = sum(_waiting(stage, settings.workers) for stage in stages if stage.kind == "output")
-    working = busy * (measured.footprint + row)
+    working = max(
+        min(settings.workers, stage.tasks) * (of_task + stage.by_rows * stage.task_bytes + measured.reading)
+        for stage, of_task in zip(stages, measured.footprints, strict=True)
+    )
     read = stored = tiled = 0
     for node in measured.order:
         if isinstance(node.op, Source) and measured.needed[node]:
@@ -321,7 +362,9 @@ def _forecast(measured: _Measured, settings: Settings, scratch: bool = False) ->
             stored += whole
             tiled += whole * node.op.reads_regions
             read += whole if node in measured.kept else round(whole * share)
-    nanoseconds = sum(measured.costs.values()) + tasks * cost.TASK
+    per_byte = cost.SCRATCH_WRITE + cost.SCRATCH_READ if scratch else cost.KEEP_WRITE + cost.KEEP_READ
+    keeping = per_byte * sum(measured.decoded[node] * node.spec.pixel_bytes for node in measured.kept)
+    nanoseconds = sum(measured.costs.values()) + keeping + tasks * cost.TASK
     return Forecast(
         peak_bytes=max(working, measured.decoding) + waiting + min(SHARED_TILES, 4 * tiled) + (not scratch) * kept,
         kept_bytes=kept,

@@ -14,6 +14,8 @@ TASK = 200_000.0
 """Nanoseconds that a task costs beside its work."""
 KEEP_WRITE, KEEP_READ = 0.3, 0.2
 """Nanoseconds per byte to keep pixels in memory and to read them back."""
+SCRATCH_WRITE, SCRATCH_READ = 1.0, 0.5
+"""The same in a file."""
 
 _DECODE = 12.0
 _WIDEST = 30.0  # a wide Gaussian costs the same at any radius
@@ -24,7 +26,8 @@ def per_pixel(op: Op, spec: Spec, *sources: Spec) -> float:
     """Nanoseconds for one pixel of the image that ``spec`` describes, made from ``sources``."""
     bands = max(spec.bands, *(source.bands for source in sources)) / 3 if sources else spec.bands / 3
     if isinstance(op, Source):
-        return (_DECODE if op.stored_bytes(spec.region) else 0.4) * bands
+        stored = op.stored_bytes(spec.region) / spec.nbytes
+        return (_DECODE * max(1.0, stored) if stored else 0.4) * bands  # more is stored than comes out of a reduction
     if isinstance(op, Sample):
         return 1.6 * bands
     if isinstance(op, Point):

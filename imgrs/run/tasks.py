@@ -5,8 +5,6 @@ Everything here is a plain function or a small picklable value; no task holds an
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,6 +13,7 @@ import numpy as np
 
 from imgrs.graph.op import Fold, Source
 from imgrs.plan.program import Program
+from imgrs.run.scratch import Scratch
 from imgrs.run.tile import Block, compute_tile
 from imgrs.types import Pixels, Region, Spec, Tile
 
@@ -81,46 +80,31 @@ class Shaped:
 
 
 @dataclass(frozen=True)
-class Scratch:
-    """An array in a scratch file, opened as a memory map where it is needed."""
-
-    path: str
-
-    def open(self) -> Pixels:
-        opened: Pixels = np.load(self.path, mmap_mode="r")
-        return opened
-
-
-@dataclass(frozen=True)
 class ToScratch:
     """Keep a tile in a file of its own in ``folder``, because memory does not hold them all."""
 
     folder: str
 
     def __call__(self, region: Region, results: list[Pixels]) -> Scratch:
-        descriptor, path = tempfile.mkstemp(".npy", dir=self.folder)
-        with os.fdopen(descriptor, "wb") as file:
-            np.save(file, results[0])
-        return Scratch(path)
+        scratch = Scratch.create(self.folder, results[0].shape, results[0].dtype.name)
+        with open(scratch.path, "r+b") as file:
+            file.write(results[0].data)
+        return scratch
 
 
 @dataclass(frozen=True)
 class DecodeToScratch:
-    """Decode a file from the top down into one scratch file in ``folder``."""
+    """Decode a file as a whole to one scratch file in ``folder``."""
 
     source: Source
     spec: Spec
     folder: str
 
     def __call__(self) -> Scratch:
-        descriptor, path = tempfile.mkstemp(".npy", dir=self.folder)
-        shape = (self.spec.height, self.spec.width, self.spec.bands)
-        header = {"descr": np.dtype(self.spec.dtype).str, "fortran_order": False, "shape": shape}
-        with os.fdopen(descriptor, "wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for strip in self.source.strips():
-                file.write(np.ascontiguousarray(strip).data)
-        return Scratch(path)
+        scratch = Scratch.create(self.folder, (self.spec.height, self.spec.width, self.spec.bands), self.spec.dtype)
+        with scratch.mapped() as pixels:
+            self.source.decode_into(pixels)
+        return scratch
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from imgrs.errors import ComputeError, ImgrsError
 from imgrs.graph.op import Op
 from imgrs.plan.program import Program, Step, Supplied
+from imgrs.run.scratch import Scratch
 from imgrs.types import Pixels, Region, Spec, Tile
 
 Observer: TypeAlias = Callable[[Op, Region], None]
@@ -21,14 +22,18 @@ Observer: TypeAlias = Callable[[Op, Region], None]
 
 @dataclass(frozen=True)
 class Block:
-    """Part of a supplied image: an array with three axes (or what opens to one) that covers ``region``."""
+    """Part of a supplied image: an array, or a file of pixels, that covers ``region``."""
 
     region: Region
-    pixels: Any  # an ndarray, or a Scratch file that holds one
+    pixels: Pixels | Scratch
 
-    def open(self) -> Pixels:
-        opened: Pixels = self.pixels.open() if hasattr(self.pixels, "open") else self.pixels
-        return opened if opened.ndim == 3 else opened.reshape(self.region.height, self.region.width, -1)
+    def crop(self, region: Region) -> Pixels:
+        """The pixels of ``region``, which the block covers: a view, or what is read of a file."""
+        rows, columns = region.slices_in(self.region)
+        if isinstance(self.pixels, Scratch):
+            return self.pixels.read(rows, columns)
+        array: Pixels = self.pixels
+        return array.reshape(self.region.height, self.region.width, -1)[rows, columns]
 
 
 Blocks: TypeAlias = Mapping[int, Sequence[Block]]  # by slot
@@ -94,11 +99,10 @@ def assemble(blocks: Sequence[Block], region: Region, spec: Spec) -> Pixels:
     """The pixels of ``region`` from blocks that cover it: a view where one block does."""
     for block in blocks:
         if region in block.region:
-            rows, columns = region.slices_in(block.region)
-            return block.open()[rows, columns]
+            return block.crop(region)
     pixels = np.empty((region.height, region.width, spec.bands), spec.dtype)
     for block in blocks:
         shared = region & block.region
         if not shared.empty:
-            pixels[shared.slices_in(region)] = block.open()[shared.slices_in(block.region)]
+            pixels[shared.slices_in(region)] = block.crop(shared)
     return pixels

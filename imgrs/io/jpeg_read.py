@@ -1,0 +1,222 @@
+"""Reading JPEG: by strips where restart markers let decoding begin anew, else whole, straight to where pixels are kept.
+
+A strip is decoded as a small JPEG of its own: the header with another height, and the coded data between two restarts.
+Where chroma has fewer rows than the image, its rows are made from neighbors; a strip is then decoded with the nearest
+coded rows of both neighbors, so that its pixels are those of the whole image.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imgrs.errors import TruncatedImageError, UnsupportedFormatError
+from imgrs.io import jpeg_markers, segments
+from imgrs.io.jpeg_markers import Header, Restarts
+from imgrs.io.limits import check_unit
+from imgrs.io.pillow import PillowReader
+from imgrs.io.resource import BytesResource, Resource, as_file
+from imgrs.io.whole import decoding
+from imgrs.types import Pixels, Region
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+STRIP = 4 << 20
+"""Bytes of pixels in a strip, about."""
+LARGEST = segments.LIMIT // 4
+"""Bytes of a strip that can still be shared; where restarts are further apart, the file is decoded whole."""
+ROUNDS = 4
+"""How many times higher a strip is than the neighbors that are decoded with it, at least."""
+LAG = 64 << 20
+"""Bytes that may be decoded to a file's memory before the pages are dropped from it."""
+BLOCK = 1 << 20
+"""Bytes that Pillow reads at a time; by itself it would ask for 64 KiB."""
+TAIL = 64 << 10
+"""Bytes at the end of a file in which its end marker is looked for first."""
+
+_END = bytes((0xFF, jpeg_markers.END))
+_DECODED = {
+    jpeg_markers.BASELINE, jpeg_markers.EXTENDED, jpeg_markers.PROGRESSIVE, jpeg_markers.LOSSLESS,
+    jpeg_markers.ARITHMETIC, jpeg_markers.ARITHMETIC_PROGRESSIVE,
+}  # fmt: skip
+
+
+class _Whole(PillowReader):
+    """A JPEG as Pillow decodes it: all of it, at a reduced size if need be."""
+
+    shrinks: Sequence[int] = (1, 2, 4, 8)
+
+    def reduce(self, image: PIL.Image.Image, shrink: int) -> None:
+        image.decodermaxblock = BLOCK  # type: ignore[attr-defined]  # a file that is open has it
+        image.draft(None, (image.width // shrink, image.height // shrink))  # it never goes below
+
+
+class JpegReader(_Whole):
+    """A JPEG file. Pickles as its resource, and reads the header again where it lands."""
+
+    def __init__(self, resource: Resource) -> None:
+        with as_file(resource) as file:
+            self._header = jpeg_markers.read_header(file, resource.name)
+        _check_supported(self._header, resource.name)
+        super().__init__(resource, "JPEG")
+        if self._header.kind == jpeg_markers.LOSSLESS:
+            self.shrinks = (1,)  # there is no transform to do at a smaller size
+        self._rows = self._strip_rows()
+        if self._rows is not None:
+            self.reads_regions = True
+            self.unit = (self.spec.width, self._rows * self._header.block[1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return JpegReader, (self.resource,)
+
+    def check_limit(self) -> None:
+        what = "a row of blocks" if self._header.one_scan else "the image's coefficients"
+        check_unit(self.resource.name, what, self._working_bytes)
+
+    @property
+    def _row_bytes(self) -> int:
+        """Bytes of the pixels of a row of coded units."""
+        return self.spec.width * self.spec.pixel_bytes * self._header.block[1]
+
+    @property
+    def _working_bytes(self) -> int:
+        """What the decoder holds: some rows of coded units, or all coefficients where they come in several scans."""
+        return 4 * self._row_bytes + (0 if self._header.one_scan else self._header.coefficients)
+
+    def decoding_bytes(self, shrink: int = 1) -> int:
+        if self.reads_regions:
+            return 2 * self._strips(shrink)[0] * self._row_bytes // shrink**2
+        if shrink > 1:
+            return self._working_bytes + super().decoding_bytes(shrink)
+        return self._working_bytes + self.resource.buffer_bytes + min(LAG, self.spec.nbytes)
+
+    def _strip_rows(self) -> int | None:
+        """Rows of coded units in a strip, a multiple of those between restarts; None where the file is decoded whole."""
+        header = self._header
+        if not header.one_scan or not header.interval:
+            return None
+        rows = step = Restarts(header).step
+        beside = step + 1 if header.subsampled_down else 0
+        wanted = max(STRIP // self._row_bytes, ROUNDS * beside)
+        while rows < wanted and 2 * rows * self._row_bytes <= LARGEST:
+            rows *= 2  # so that strips begin where tiles of the usual sizes do
+        return rows if rows < header.down and rows * self._row_bytes <= LARGEST else None
+
+    def _strips(self, shrink: int) -> tuple[int, int]:
+        """Rows of coded units in a strip, and rows of pixels: more of them where each gives less."""
+        assert self._rows is not None
+        rows = min(self._rows * shrink, self._header.down)
+        return rows, rows * self._header.block[1] // shrink
+
+    def unit_at(self, shrink: int) -> tuple[int, int]:
+        return super().unit_at(shrink) if self._rows is None else (self.shrunk(shrink).width, self._strips(shrink)[1])
+
+    def stored_bytes(self, region: Region, shrink: int = 1) -> int:
+        if self._rows is None:
+            return self.resource.size
+        rows, height = self._strips(shrink)
+        met = -(-region.bottom // height) - region.top // height
+        return min(self.resource.size, self.resource.size * met * rows // self._header.down)
+
+    def read(self, region: Region, shrink: int = 1) -> Pixels:
+        spec = self.shrunk(shrink)
+        if self._rows is None or region == spec.region:
+            return super().read(region, shrink)
+        rows, height = self._strips(shrink)
+        first, last = region.top // height, -(-region.bottom // height)
+        met = Region(0, first * height, spec.width, min(last * height, spec.height))
+        if region == met:  # nobody else needs these strips
+            return self._rows_of_units(first * rows, last * rows, shrink)
+        out = np.empty((region.height, region.width, spec.bands), spec.dtype)
+        for strip in met.tiles((spec.width, height)):
+            at = strip.top // height * rows
+            key = (self.resource.identity, shrink, rows, at)
+            pixels = segments.shared(key, functools.partial(self._strip, at, at + rows, shrink))
+            shared = strip & region
+            out[shared.slices_in(region)] = pixels[shared.slices_in(strip)]
+        return out
+
+    def _strip(self, first: int, last: int, shrink: int) -> Pixels:
+        """The same in memory of its own, without that of neighbors."""
+        return self._rows_of_units(first, last, shrink).copy()
+
+    def _rows_of_units(self, first: int, last: int, shrink: int) -> Pixels:
+        """The pixels of rows ``first`` to ``last`` of coded units (not included), in a view of all that were decoded."""
+        header, restarts = self._header, _restarts(self.resource.identity, self._header)
+        last = min(last, header.down)
+        above = first - restarts.step if first and (header.subsampled_down or shrink > 1) else first
+        below = min(last + 1, header.down) if header.subsampled_down else last
+        stop = min(-(-below // restarts.step) * restarts.step, header.down)
+        coded = restarts.coded(self.resource, above, stop)
+        high = header.block[1]
+        top, bottom = above * high, min(below * high, header.height)
+        data = header.of_height(bottom - top) + coded + _END
+        pixels = self._decoded(data, Region(0, top, header.width, bottom), shrink)
+        start, end = first * high - top, min(last * high, header.height) - top
+        return pixels[start // shrink : -(-end // shrink)]
+
+    def _decoded(self, data: bytes, region: Region, shrink: int) -> Pixels:
+        if shrink > 1:
+            part = _Whole(BytesResource(data, f"{self.resource.name}: the strip at {region}"), "JPEG")
+            return part.read(part.shrunk(shrink).region, shrink)
+        pixels = np.empty((region.height, region.width, self.spec.bands), self.spec.dtype)
+        self._decode(data, pixels)
+        return pixels
+
+    def decoded(self, shrink: int) -> Pixels:
+        if shrink > 1:
+            self._check_end()
+            return super().decoded(shrink)
+        whole = np.empty((self.spec.height, self.spec.width, self.spec.bands), self.spec.dtype)
+        self.decode_into(whole)
+        return whole
+
+    def decode_into(self, out: Pixels, shrink: int = 1) -> None:
+        if shrink > 1:
+            super().decode_into(out, shrink)
+            return
+        self._check_end()
+        with self.resource.buffer() as data:
+            self._decode(data, out)
+
+    def _decode(self, data: Any, out: Pixels) -> None:
+        """Decode a JPEG in a buffer at full size by libjpeg, with no copy on the way."""
+        import imagecodecs
+
+        with decoding(self.resource.name, "JPEG"):
+            imagecodecs.jpeg8_decode(data, out=out[..., 0] if out.shape[2] == 1 else out)
+        if self.spec.encoding == "cmyk":
+            np.invert(out, out=out)  # Adobe stores how much is left white, and everyone reads it so
+
+    def _check_end(self) -> None:
+        """Raise ``TruncatedImageError`` where no end marker follows: without it, gray is decoded for what is missing."""
+        if self._rows is not None:
+            _restarts(self.resource.identity, self._header).check(self.resource)
+            return
+        start, size = self._header.coded, self.resource.size
+        tail = max(start, size - TAIL)
+        if _END in self.resource.read(tail):
+            return
+        for at in range(start, tail, jpeg_markers.CHUNK):  # there may be much behind an image: another one, a film
+            if _END in self.resource.read(at, jpeg_markers.CHUNK + 1):
+                return
+        raise TruncatedImageError(f"{self.resource.name} ends before its JPEG data does ({size:,} bytes)")
+
+
+@functools.lru_cache(maxsize=64)
+def _restarts(identity: str, header: Header) -> Restarts:
+    """Where a file's coded data begins anew: looked for once in each process."""
+    return Restarts(header)
+
+
+def _check_supported(header: Header, name: str) -> None:
+    if header.kind not in _DECODED:
+        raise UnsupportedFormatError(f"{name}: hierarchical JPEG files (marker {header.kind:#x}) are not supported")
+    if header.precision != 8:
+        raise UnsupportedFormatError(f"{name}: JPEG files of {header.precision} bits are not supported")
+    if len(header.sampling) not in (1, 3, 4):
+        raise UnsupportedFormatError(f"{name}: JPEG files of {len(header.sampling)} components are not supported")
