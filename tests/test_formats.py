@@ -367,7 +367,8 @@ def unit(format: Format, folder: Path) -> str:
     if found is None:
         return ""
     reader = reader_of(found[1])
-    if type(reader).strips is not Reader.strips or type(reader).decode_into is not Reader.decode_into:
+    in_order = type(reader).strips is not Reader.strips or type(reader).decode_into is not Reader.decode_into
+    if in_order and not reader.reads_regions:
         return "strip"  # from the top down
     if reader.unit == reader.spec.size:
         return "image"
