@@ -47,6 +47,9 @@ class Resource(ABC):
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes from ``offset``; fewer than ``length`` at the end. Raises ``SourceChangedError``."""
 
+    def check(self) -> None:  # noqa: B027  # bytes in memory never change
+        """Raise ``SourceChangedError`` unless this is still what was opened, where that can be told at little cost."""
+
     @contextmanager
     def buffer(self) -> Iterator[Any]:
         """All bytes as one buffer, for decoders that want it so."""
@@ -99,12 +102,16 @@ class FileResource(Resource):
         return f"{self.path}:{self.length}:{self.mtime_ns}"
 
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
+        if offset >= self.length:  # by a pointer that lies, which may be more than the system takes
+            return b""
         length = self.length - offset if length is None else length
         with _handles.lease(self) as descriptor:
             parts = []
             while length > 0:
                 part = os.pread(descriptor, length, offset)
                 if not part:
+                    if offset < self.length:
+                        raise SourceChangedError(f"{self.path} became shorter while it was read; open it again")
                     break
                 parts.append(part)
                 offset += len(part)
@@ -186,9 +193,22 @@ class _File(io.RawIOBase):
         return len(data)
 
 
+class _Buffered(io.BufferedReader):
+    """A reader that sets memory aside for what there is to read, not for what a header claims."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(_File(resource), 1 << 16)
+        self._size = resource.size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > 1 << 16:
+            size = min(size, max(0, self._size - self.tell()))
+        return super().read(size)
+
+
 def as_file(resource: Resource) -> io.BufferedReader:
     """A resource as a binary file object, for the parsers of others."""
-    return io.BufferedReader(_File(resource), 1 << 16)
+    return _Buffered(resource)
 
 
 class _Handles:
@@ -206,9 +226,12 @@ class _Handles:
         resource.check()
         with self._lock:
             idle = self._idle.get(resource)
-            descriptor = idle.pop() if idle else None
-            if descriptor is not None:
+            descriptor = None
+            if idle is not None:
+                descriptor = idle.pop()
                 self._count -= 1
+                if not idle:
+                    del self._idle[resource]
         if descriptor is None:
             try:
                 descriptor = os.open(resource.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))

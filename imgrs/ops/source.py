@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from dataclasses import field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.graph.op import Source, op
 from imgrs.graph.parameters import whole
 from imgrs.io.format import Reader
+from imgrs.io.limits import admitted
 from imgrs.types import Pixels, Region, Spec
 
 
@@ -21,6 +24,18 @@ class Open(Source):
 
     reader: Reader
     shrink: int = whole(1, 1 << 20, default=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        spec = self.reader.spec
+        if min(spec.width, spec.height, spec.bands) < 1:
+            claim = f"{spec.width}x{spec.height} pixels of {spec.bands} bands"
+            raise CorruptImageError(f"{self.reader.resource.name}: the header claims {claim}")
+        if self.reader.missing is not None:
+            raise TruncatedImageError(self.reader.missing)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened, (pickle.dumps(self.reader), self.shrink)
 
     @property
     def reads_regions(self) -> bool:  # type: ignore[override]  # known per file, not per class
@@ -39,9 +54,7 @@ class Open(Source):
 
     @cached_property
     def encoded(self) -> bytes:
-        reader = self.reader
-        image = f"{reader.format} {reader.resource.identity} {reader.page}{reader.told}"
-        return f"{self.name} {self.version} {image} 1/{self.shrink}".encode()
+        return f"{self.name} {self.version} {self.reader.key} 1/{self.shrink}".encode()
 
     def infer(self, *specs: Spec) -> Spec:
         return self.reader.shrunk(self.shrink)
@@ -57,6 +70,12 @@ class Open(Source):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Open) and other.encoded == self.encoded
+
+
+def _opened(reader: bytes, shrink: int) -> Open:
+    """An image that was checked against the limits where it was opened; other processes need not know them."""
+    with admitted():
+        return Open(pickle.loads(reader), shrink)
 
 
 @op
