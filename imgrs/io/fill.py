@@ -27,7 +27,7 @@ class FilledReader(Reader):
         self.reader = reader
         self.resource, self.format, self.page = reader.resource, reader.format, reader.page
         self.spec, self.info, self.unit, self.shrinks = reader.spec, reader.info, reader.unit, reader.shrinks
-        self.reads_regions, self.strip_bytes = reader.reads_regions, reader.strip_bytes
+        self.reads_regions = reader.reads_regions
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FilledReader, (self.reader,)
@@ -48,6 +48,10 @@ class FilledReader(Reader):
 
     def unit_at(self, shrink: int) -> tuple[int, int]:
         return self.reader.unit_at(shrink)
+
+    def decoding_bytes(self, shrink: int = 1) -> int:
+        in_order = self.reads_regions or type(self.reader).strips is not Reader.strips
+        return self.reader.decoding_bytes(shrink) + (0 if in_order else self.shrunk(shrink).nbytes)
 
     def stored_bytes(self, region: Region, shrink: int = 1) -> int:
         return self.reader.stored_bytes(region, shrink)
