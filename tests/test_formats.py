@@ -233,6 +233,10 @@ def reduced(format: Format, folder: Path) -> str:
 
 def pages(format: Format, folder: Path) -> str:
     """Each page, or frame, that another library wrote is read."""
+    if format.name in SAMPLES:
+        beside = imgrs.open(SAMPLES[format.name](folder))
+        assert all(beside.page(i).compute().any() for i in range(beside.n_frames))
+        return "yes" if beside.n_frames > 1 else ""
     if format.name not in SEVERAL and not format.marks:
         return ""
     frames = [np.full((40, 60, 3), 60 * i, np.uint8) for i in range(4)]
