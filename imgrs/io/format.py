@@ -96,7 +96,7 @@ class Reader(ABC):
 
     def unit_at(self, shrink: int) -> tuple[int, int]:
         """``unit`` in pixels of the image as decoded at a reduction."""
-        return self.unit if shrink == 1 else self.shrunk(shrink).size
+        return self.unit if self.reads_regions else self.shrunk(shrink).size
 
     @abstractmethod
     def stored_bytes(self, region: Region, shrink: int = 1) -> int:

@@ -23,7 +23,7 @@ from imgrs.io.mapping import mapped
 
 HANDLES = 32
 """File descriptors that a process keeps open for reading, at most."""
-MAPPED_ABOVE = 16 << 20
+MAPPED_ABOVE = 64 << 20
 """Bytes of a file above which it is mapped, and not read, where a decoder wants all of it at once."""
 
 

@@ -168,6 +168,9 @@ class ZarrReader(Reader):
     def shrunk(self, shrink: int) -> Spec:
         return self._level(shrink).spec
 
+    def unit_at(self, shrink: int) -> tuple[int, int]:
+        return self._level(shrink).unit
+
     def _level(self, shrink: int) -> Level:
         if shrink not in self._levels:
             raise ValueError(f"{self.resource.name} has no copy at 1/{shrink}")
