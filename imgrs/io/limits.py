@@ -1,20 +1,114 @@
-"""Safety limits for decoding. They bound one decode unit (a tile, a strip, a whole-image file), not an image."""
+"""Safety limits for files that are not to be trusted: a file that claims too much is refused before anything is allocated.
+
+A limit bounds one decode unit (a tile, a strip, a file that is decoded whole), not an image, because images of many
+gigapixels must open. What a header claims is compared with the limits and with the size of the file when a file is
+opened, in the thread that opens it; what was let in then is read by any thread, process or worker.
+
+==========================  =============  ==================================================================
+key of ``dask.config``      default        what it bounds
+==========================  =============  ==================================================================
+``imgrs.max-decode-bytes``  1 GiB          bytes that one unit decodes to
+``imgrs.max-decode-pixels`` 2**29          pixels of one unit: decoders keep more than the samples that they give
+``imgrs.max-decode-ratio``  by the codec   bytes claimed for each byte that is stored, where 16 MiB or more are claimed
+``imgrs.max-decode-scans``  100            passes over the image that a progressive JPEG may ask for
+==========================  =============  ==================================================================
+
+The ratio is by default what the codec can reach at all (1 stored raw, 1,032 by deflate: see ``RATIOS``), and 4,000,000
+where a flat image takes next to nothing (WebP, AVIF, JPEG 2000, JPEG XL). A number in the configuration replaces it for
+every codec. Tiles that are missing, as GDAL leaves out empty ones, claim nothing: they are not decoded.
+
+>>> import dask
+>>> with dask.config.set({"imgrs.max-decode-bytes": 4 << 30}):
+...     pass  # img = imgrs.open("a tile of 2 GiB.tif")
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+
 from imgrs.errors import LimitError
 
-MAX_UNIT_BYTES = 1 << 30
-"""Bytes that one tile, strip or whole-image file may decode to, unless ``imgrs.max-decode-bytes`` says otherwise."""
+MAX_BYTES = 1 << 30
+MAX_PIXELS = 1 << 29
+MAX_RATIO = 4_000_000
+"""For codecs without a bound. A flat image of 200 MB is 443 bytes as JPEG 2000, 1,054 as AVIF, 2,628 as WebP."""
+MAX_SCANS = 100
+"""Encoders make about ten; each costs a pass over all coefficients, however few bytes it has."""
+FREE = 16 << 20
+"""Bytes that any file may claim, however small it is: damage is told more clearly by the decoder."""
+
+RATIOS: Mapping[str, int] = MappingProxyType(
+    {
+        "raw": 1,
+        "packbits": 64,  # 128 bytes from 2
+        "rle": 128,  # TGA: 128 pixels from 1 byte and a pixel
+        "qoi": 248,  # 62 pixels of 4 bytes from 1
+        "lz4": 256,  # a length grows by 255 with each byte
+        "deflate": 1_032,  # 258 bytes from 2 bits
+        "jpeg": 2_000,  # 1 bit for 64 samples, of which chroma counts up to eightfold
+        "lzw": 2_731,  # strings of up to 4,096 bytes from 12 bits
+        "lzma": 8_000,
+        "zstd": 32_768,  # 128 KiB from 4 bytes
+    }
+)
+"""The most bytes that a byte can stand for."""
+
+_LIMITS = MappingProxyType({"bytes": MAX_BYTES, "pixels": MAX_PIXELS, "scans": MAX_SCANS})
+_admitted: ContextVar[bool] = ContextVar("imgrs_admitted", default=False)
 
 
-def check_unit(name: str, what: str, size: int) -> None:
-    """Raise ``LimitError`` where decoding ``what`` of the file ``name`` would take more than the limit."""
+def check_unit(name: str, what: str, size: int, pixels: int = 0) -> None:
+    """Raise ``LimitError`` where decoding ``what`` of the file ``name`` takes more than the limits.
+
+    ``size`` is in bytes, and counts all that the decoder holds at a time.
+    """
+    _check("bytes", name, f"{what} decodes to {size:,} bytes", size)
+    _check("pixels", name, f"{what} has {pixels:,} pixels", pixels)
+
+
+def check_ratio(name: str, what: str, claimed: int, stored: int, codec: str = "") -> None:
+    """Raise ``LimitError`` where ``what`` claims more bytes than ``stored`` ones can hold; ``codec`` is one of ``RATIOS``.
+
+    ``claimed`` counts bytes as they come from the codec: one per pixel of a palette image.
+    """
     import dask.config
 
-    limit = int(dask.config.get("imgrs.max-decode-bytes", MAX_UNIT_BYTES))
-    if size > limit:
+    if claimed <= FREE or _admitted.get():
+        return
+    limit = int(dask.config.get("imgrs.max-decode-ratio", None) or RATIOS.get(codec, MAX_RATIO))
+    if claimed > limit * stored:
+        needed = -(-claimed // max(stored, 1))
         raise LimitError(
-            f"{name}: {what} decodes to {size:,} bytes, more than the limit of {limit:,}; "
-            f'raise it with dask.config.set({{"imgrs.max-decode-bytes": {size}}}) if you trust the file'
+            f"{name}: {what} claims {claimed:,} bytes and stores {stored:,}, 1 for each {needed:,}; the limit is {limit:,}"
+            f"{f' for {codec}' if codec else ''}; {_way_out('ratio', needed)}"
         )
+
+
+def check_scans(name: str, scans: int) -> None:
+    """Raise ``LimitError`` where a progressive image asks for too many passes."""
+    _check("scans", name, f"the image has {scans:,} scans", scans)
+
+
+@contextmanager
+def admitted() -> Iterator[None]:
+    """Inside, nothing is refused: for a reader that was checked when it was opened, and arrives in another process."""
+    token = _admitted.set(True)
+    try:
+        yield
+    finally:
+        _admitted.reset(token)
+
+
+def _check(limit: str, name: str, claim: str, value: int) -> None:
+    import dask.config
+
+    most = int(dask.config.get(f"imgrs.max-decode-{limit}", _LIMITS[limit]))
+    if value > most and not _admitted.get():
+        raise LimitError(f"{name}: {claim}, more than the limit of {most:,}; {_way_out(limit, value)}")
+
+
+def _way_out(limit: str, value: int) -> str:
+    return f'raise it with dask.config.set({{"imgrs.max-decode-{limit}": {value}}}) if you trust the file'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from dataclasses import field
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from imgrs.graph.op import Source, op
 from imgrs.graph.parameters import whole
 from imgrs.io.format import Reader
+from imgrs.io.limits import admitted
 from imgrs.types import Pixels, Region, Spec
 
 
@@ -21,6 +23,9 @@ class Open(Source):
 
     reader: Reader
     shrink: int = whole(1, 1 << 20, default=1)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened, (pickle.dumps(self.reader), self.shrink)
 
     @property
     def reads_regions(self) -> bool:  # type: ignore[override]  # known per file, not per class
@@ -57,6 +62,12 @@ class Open(Source):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Open) and other.encoded == self.encoded
+
+
+def _opened(reader: bytes, shrink: int) -> Open:
+    """An image that was checked against the limits where it was opened; other processes need not know them."""
+    with admitted():
+        return Open(pickle.loads(reader), shrink)
 
 
 @op
