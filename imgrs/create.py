@@ -33,18 +33,22 @@ _MODES = {
 _numbers = itertools.count()
 
 
-def open(source_: Any, /, *, page: int = 0, orient: bool = False) -> Image:
+def open(source_: Any, /, *, page: int = 0, orient: bool = False, on_error: str = "raise") -> Image:
     """Open a path, a URL, bytes or a binary file object. Only the header is read; the content decides the format.
 
     A path or a URL may be that of a folder that is an image, a Zarr store. ``page`` picks one of several images in the
     file, from 0 (of a store: a time and a depth, the depth changing first); ``orient=True`` sets a photograph upright, as
-    ``exif_transpose`` does.
+    ``exif_transpose`` does. A damaged file is an error when its pixels are read; with ``on_error="fill"`` each tile,
+    strip or file that cannot be decoded is 0 instead, a ``DamagedImageWarning`` says so once, and ``damaged()`` lists
+    them.
 
     Raises ``ImageNotFoundError``, ``UnsupportedFormatError``, ``CorruptImageError`` or ``LimitError``.
     """
     from imgrs.io import open_source
 
-    reader = open_source(source_)
+    if on_error not in ("raise", "fill"):
+        raise ArgumentError(f'open: on_error must be "raise" or "fill", got {on_error!r}')
+    reader = open_source(source_, fill=on_error == "fill")
     img = Image(Node(source.Open(reader if page == 0 else reader.at(_page("open", page)))))
     return img.exif_transpose() if orient else img
 

@@ -15,6 +15,8 @@
     ├── MemoryBudgetError (MemoryError)         no plan fits ``memory_limit``; nothing was read
     └── ComputeError (RuntimeError)             an operation failed on a tile; names both
 
+    DamagedImageWarning (UserWarning)           a file is damaged, and was opened with ``on_error="fill"``
+
 A message says what went wrong, where (file, operation, tile), and what to do about it.
 """
 
@@ -67,3 +69,7 @@ class MemoryBudgetError(ImgrsError, MemoryError):
 
 class ComputeError(ImgrsError, RuntimeError):
     """An operation failed on a tile; the message names the operation, the tile and the line that added it."""
+
+
+class DamagedImageWarning(UserWarning):
+    """Part of a file could not be decoded and is 0, as ``on_error="fill"`` asked; said once per file and process."""

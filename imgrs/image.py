@@ -157,6 +157,22 @@ class Image(Collection):
 
         return metadata.plain(self.info)
 
+    def damaged(self) -> list[tuple[tuple[int, int, int, int], str]]:
+        """What cannot be decoded of the file that this image comes from, and why; empty where all of it can.
+
+        Each part is a box (left, top, right, bottom) of the image as opened: a tile, a strip, or all rows from the first
+        bad one of a format that is decoded in order. A box without rows says that only what stands behind the pixels is
+        damaged. Decodes the whole file once, a tile or strip at a time.
+        """
+        from imgrs.io.fill import damage
+
+        node = self._node
+        while node.inputs:
+            node = node.inputs[0]
+        if not isinstance(node.op, source.Open):
+            raise ArgumentError("damaged: the image does not come from a file")
+        return [((r.left, r.top, r.right, r.bottom), reason) for r, reason in damage(node.op.reader)]
+
     def exif_transpose(self) -> Image:
         """Turn the image as its EXIF orientation asks, so that it is upright; the same image where it is already."""
         from imgrs.io import metadata

@@ -64,7 +64,7 @@ def test_importing_loads_nothing_heavy() -> None:
 
 
 PUBLIC = (
-    "ArgumentError ArgumentTypeError ComputeError CorruptImageError Image ImageNotFoundError ImgrsError "
+    "ArgumentError ArgumentTypeError ComputeError CorruptImageError DamagedImageWarning Image ImageNotFoundError ImgrsError "
     "LimitError MemoryBudgetError SaveError SourceChangedError TruncatedImageError UnsupportedFormatError "
     "__version__ auto_contrast blend blur box_blur brightness contrast convert crop edge_detect edge_enhance "
     "edge_enhance_more emboss exposure_adjust flip_left_right flip_top_bottom from_dask fromarray frombytes "

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from imgrs.errors import ArgumentError, ArgumentTypeError, UnsupportedFormatError
 from imgrs.io import heif
+from imgrs.io.fill import FilledReader
 from imgrs.io.folder import Folder
 from imgrs.io.format import Format, Reader
 from imgrs.io.resource import Resource, resource_of
@@ -61,13 +62,14 @@ def formats() -> tuple[Format, ...]:
     )
 
 
-def open_source(source: object) -> Reader:
-    """Read the header of a path, a URL, bytes or a file object.
+def open_source(source: object, fill: bool = False) -> Reader:
+    """Read the header of a path, a URL, bytes or a file object; ``fill`` is for files that are damaged.
 
     Raises ``ImageNotFoundError``, ``UnsupportedFormatError``, ``CorruptImageError`` or ``LimitError``.
     """
     resource = resource_of(source)
-    return _recognized(resource).open(resource)
+    reader = _recognized(resource).open(resource)
+    return FilledReader(reader) if fill else reader
 
 
 def _recognized(resource: Resource) -> Format:

@@ -42,12 +42,15 @@ class Reader(ABC):
     """Which of the file's images this is."""
     told: str = ""
     """What the caller said of the content, where the file does not: with it, two images of one file are two."""
+    missing: str | None = None
+    """What the header says and the file is too short for; such an image opens by ``on_error="fill"`` only."""
 
     @abstractmethod
     def read(self, region: Region, shrink: int = 1) -> Pixels:
         """Decode ``region`` (in pixels of the reduced image) to a fresh (height, width, bands) array.
 
-        Raises ``SourceChangedError``, ``CorruptImageError`` or ``TruncatedImageError``, naming the file and the tile.
+        Raises ``SourceChangedError``, ``CorruptImageError`` or ``TruncatedImageError``, naming the file and the tile:
+        where ``reads_regions``, exactly when a unit that ``region`` meets cannot be decoded.
         """
 
     def decoding_bytes(self, shrink: int = 1) -> int:
@@ -68,6 +71,11 @@ class Reader(ABC):
     def __str__(self) -> str:
         """What listings show: the file's name without its folder."""
         return os.path.basename(self.resource.name)
+
+    @property
+    def key(self) -> str:
+        """Equal for equal pixels: the file, and how it is read."""
+        return f"{self.format} {self.resource.identity} {self.page}{self.told}"
 
     @property
     def frames(self) -> int:

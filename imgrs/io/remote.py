@@ -64,6 +64,10 @@ class UrlResource(Resource):
         data = b"".join(self._block(i) for i in range(first, last + 1))
         return data[offset - first * BLOCK : end - first * BLOCK]
 
+    def check(self) -> None:
+        if _stamp(_info(*_system(self.url), self.url)) != self.stamp:
+            raise SourceChangedError(f"{self.url} changed after it was opened; open it again to use its new content")
+
     def _block(self, index: int) -> bytes:
         def fetch() -> np.ndarray[Any, Any]:
             fetched = self._fetched(index * BLOCK, min((index + 1) * BLOCK, self.length))
@@ -173,8 +177,7 @@ class UrlFolder(Folder):
 @functools.lru_cache(maxsize=256)
 def _checked(resource: UrlResource) -> None:
     """Once in each process: is it still what was opened? Asking at every read would double the requests."""
-    if _stamp(_info(*_system(resource.url), resource.url)) != resource.stamp:
-        raise SourceChangedError(f"{resource.url} changed after it was opened; open it again to use its new content")
+    resource.check()
 
 
 @functools.lru_cache(maxsize=256)

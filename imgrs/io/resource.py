@@ -47,6 +47,9 @@ class Resource(ABC):
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes from ``offset``; fewer than ``length`` at the end. Raises ``SourceChangedError``."""
 
+    def check(self) -> None:  # noqa: B027  # bytes in memory never change
+        """Raise ``SourceChangedError`` unless this is still what was opened, where that can be told at little cost."""
+
     @contextmanager
     def buffer(self) -> Iterator[Any]:
         """All bytes as one buffer, for decoders that want it so."""
@@ -105,6 +108,8 @@ class FileResource(Resource):
             while length > 0:
                 part = os.pread(descriptor, length, offset)
                 if not part:
+                    if offset < self.length:
+                        raise SourceChangedError(f"{self.path} became shorter while it was read; open it again")
                     break
                 parts.append(part)
                 offset += len(part)

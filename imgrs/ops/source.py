@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from imgrs.errors import TruncatedImageError
 from imgrs.graph.op import Source, op
 from imgrs.graph.parameters import whole
 from imgrs.io.format import Reader
@@ -23,6 +24,11 @@ class Open(Source):
 
     reader: Reader
     shrink: int = whole(1, 1 << 20, default=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reader.missing is not None:
+            raise TruncatedImageError(self.reader.missing)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _opened, (pickle.dumps(self.reader), self.shrink)
@@ -44,9 +50,7 @@ class Open(Source):
 
     @cached_property
     def encoded(self) -> bytes:
-        reader = self.reader
-        image = f"{reader.format} {reader.resource.identity} {reader.page}{reader.told}"
-        return f"{self.name} {self.version} {image} 1/{self.shrink}".encode()
+        return f"{self.name} {self.version} {self.reader.key} 1/{self.shrink}".encode()
 
     def infer(self, *specs: Spec) -> Spec:
         return self.reader.shrunk(self.shrink)

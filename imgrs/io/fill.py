@@ -1,0 +1,143 @@
+"""Damaged files read as far as they go: what cannot be decoded is 0, decode unit by decode unit, and is counted.
+
+This works on any reader. A unit is good or bad as a whole, so the pixels do not depend on which regions are read.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from imgrs.errors import CorruptImageError, DamagedImageWarning
+from imgrs.io.format import Reader
+from imgrs.types import Pixels, Region, Spec
+
+ROWS = 4 << 20
+"""Bytes of rows that are filled at a time."""
+
+
+class FilledReader(Reader):
+    """Another reader's image, with 0 where that cannot decode it. Pickles as that reader."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.resource, self.format, self.page = reader.resource, reader.format, reader.page
+        self.spec, self.info, self.unit, self.shrinks = reader.spec, reader.info, reader.unit, reader.shrinks
+        self.reads_regions, self.strip_bytes = reader.reads_regions, reader.strip_bytes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FilledReader, (self.reader,)
+
+    @property
+    def key(self) -> str:
+        return f"{self.reader.key} filled"
+
+    @property
+    def frames(self) -> int:
+        return self.reader.frames
+
+    def at(self, page: int) -> Reader:
+        return FilledReader(self.reader.at(page))
+
+    def shrunk(self, shrink: int) -> Spec:
+        return self.reader.shrunk(shrink)
+
+    def unit_at(self, shrink: int) -> tuple[int, int]:
+        return self.reader.unit_at(shrink)
+
+    def stored_bytes(self, region: Region, shrink: int = 1) -> int:
+        return self.reader.stored_bytes(region, shrink)
+
+    def read(self, region: Region, shrink: int = 1) -> Pixels:
+        try:
+            return self.reader.read(region, shrink)
+        except CorruptImageError:
+            spec = self.shrunk(shrink)
+            out = np.zeros((region.height, region.width, spec.bands), spec.dtype)
+            for part, pixels, reason in decoded(self.reader, region, shrink):
+                shared = part & region
+                if pixels is None:
+                    self._warn(part, reason)
+                else:
+                    out[shared.slices_in(region)] = pixels[shared.slices_in(part)]
+            return out
+
+    def strips(self, shrink: int = 1) -> Iterator[Pixels]:
+        spec = self.shrunk(shrink)
+        for part, pixels, reason in decoded(self.reader, spec.region, shrink):
+            if pixels is not None:
+                yield pixels
+                continue
+            self._warn(part, reason)
+            rows = max(1, ROWS // (spec.width * spec.pixel_bytes))
+            for piece in part.tiles((spec.width, rows)):
+                yield np.zeros((piece.height, piece.width, spec.bands), spec.dtype)
+
+    def _warn(self, part: Region, reason: str) -> None:
+        if not part.empty and _said.first(self.resource.identity):
+            message = f"{reason}; {part} and whatever else cannot be decoded is 0: damaged() lists it"
+            warnings.warn(message, DamagedImageWarning, stacklevel=2)
+
+
+def decoded(reader: Reader, region: Region, shrink: int = 1) -> Iterator[tuple[Region, Pixels | None, str]]:
+    """The decode units that ``region`` meets: each with its pixels in ``region``, or without and the reason.
+
+    A file that is decoded in order comes from its first row, in whole rows, and its first error ends it. The error's
+    part is empty where all rows are there, and only what stands behind them is damaged.
+    """
+    spec = reader.shrunk(shrink)
+    if reader.reads_regions:
+        for unit in _units(region, reader.unit_at(shrink)):
+            part = unit & region
+            try:
+                yield part, reader.read(part, shrink), ""
+            except CorruptImageError as error:
+                reader.resource.check()
+                yield part, None, str(error)
+        return
+    top, strips = 0, reader.strips(shrink)
+    while True:
+        try:
+            strip = next(strips, None)
+        except CorruptImageError as error:
+            reader.resource.check()
+            yield Region(0, top, spec.width, spec.height), None, str(error)
+            return
+        if strip is None:
+            return
+        yield Region(0, top, spec.width, top + len(strip)), strip, ""
+        top += len(strip)
+
+
+def damage(reader: Reader) -> list[tuple[Region, str]]:
+    """Every part of the image that cannot be decoded, and why; decodes all of it once, a unit at a time."""
+    source = reader.reader if isinstance(reader, FilledReader) else reader
+    return [(part, reason) for part, pixels, reason in decoded(source, source.spec.region) if pixels is None]
+
+
+def _units(region: Region, unit: tuple[int, int]) -> Iterator[Region]:
+    width, height = unit
+    left, top = region.left // width * width, region.top // height * height
+    yield from Region(left, top, region.right, region.bottom).tiles(unit)
+
+
+class _Said:
+    """Which files this process has warned of."""
+
+    def __init__(self) -> None:
+        self._files: set[str] = set()
+        self._lock = threading.Lock()
+
+    def first(self, identity: str) -> bool:
+        """Whether this file was not asked about before."""
+        with self._lock:
+            new = identity not in self._files
+            self._files.add(identity)
+        return new
+
+
+_said = _Said()
