@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 
 import imgrs
+from tests.trial import Trial
 
 TINY = os.environ.get("IMGRS_TEST_TINY") == "1"
 
@@ -41,3 +42,10 @@ def photo_tiff(photo: npt.NDArray[Any], tmp_path: Path) -> Path:
     path = tmp_path / "photo.tif"
     imgrs.fromarray(photo).save(path, tile=64)
     return path
+
+
+@pytest.fixture(scope="session")
+def trial() -> Iterator[Trial]:
+    """A process that opens files that may kill it."""
+    with Trial() as process:
+        yield process

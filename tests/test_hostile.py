@@ -1,8 +1,14 @@
-"""Files that lie: refused by their header, before anything is allocated, with an error that says what to do."""
+"""Files that lie: pixels or a clear error, before anything is allocated for them; never a crash, a hang, or a library's error.
+
+``IMGRS_HOSTILE_FILES=1000000 pytest tests/test_hostile.py`` tries every field of every header, not some of each format.
+"""
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import dask.config
@@ -13,7 +19,11 @@ import tifffile
 import imgrs
 from imgrs.errors import LimitError
 from imgrs.io import limits
+from tests import bombs
+from tests.hostile import HEADERS
+from tests.samples import SAMPLES, sample
 from tests.test_files import pixels
+from tests.trial import Trial
 
 
 @pytest.mark.parametrize("key", ["imgrs.max-decode-bytes", "imgrs.max-decode-pixels"])
@@ -31,10 +41,12 @@ def test_the_ratio_is_the_codecs_own_unless_one_is_set() -> None:
     claimed = 64 << 20
     limits.check_ratio("a", "a tile", claimed, claimed // 1_000, "deflate")
     limits.check_ratio("a", "a tile", limits.FREE, 1, "raw")
-    with pytest.raises(LimitError, match=r"1 for each 1,118,482; the limit is 1,032 for deflate; raise it"):
+    with pytest.raises(
+        LimitError, match=r"1,118,482 times as many, more than the limit of 1,032 for deflate; raise it"
+    ):
         limits.check_ratio("a", "a tile", claimed, 60, "deflate")
     limits.check_ratio("a", "a tile", claimed, 60, "jpeg2000")
-    with dask.config.set({"imgrs.max-decode-ratio": 500}), pytest.raises(LimitError, match="the limit is 500"):
+    with dask.config.set({"imgrs.max-decode-ratio": 500}), pytest.raises(LimitError, match="the limit of 500"):
         limits.check_ratio("a", "a tile", claimed, claimed // 1_000, "jpeg2000")
 
 
@@ -50,3 +62,76 @@ def test_what_was_let_in_is_read_where_the_limits_are_lower(tmp_path: Path) -> N
                 imgrs.open((tmp_path / name).read_bytes())
             arrived = pickle.loads(pickle.dumps(img._node.op))
             np.testing.assert_array_equal(arrived.read(img._node.spec.region), data)
+
+
+HOSTILE_FILES = int(os.environ.get("IMGRS_HOSTILE_FILES", "40"))
+ERRORS = {"CorruptImageError", "TruncatedImageError", "UnsupportedFormatError", "LimitError"}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_headers_at_their_extremes(name: str, trial: Trial) -> None:
+    good = sample(name)
+    assert trial.tried(good).kind in ("pixels", "UnsupportedFormatError")
+    cases = list(HEADERS[name.split()[0]](good))
+    for place in np.random.default_rng(1).permutation(len(cases))[:HOSTILE_FILES]:
+        label, data = cases[place]
+        outcome = trial.tried(data)
+        assert outcome.kind in ERRORS | {"pixels"}, f"{name}, {label}: {outcome.kind}: {outcome.message}"
+
+
+BOMBS = {
+    "TIFF": bombs.tiff_bombs,
+    "PNG": bombs.png_bombs,
+    "JPEG": bombs.jpeg_bombs,
+    "NPY": bombs.npy_bombs,
+    "other": bombs.other_bombs,
+}
+HARMLESS = {
+    "no samples", "a strip before the start", "a directory that follows itself", "reduced copies that contain themselves",
+    "EXIF that contains itself", "GPS that contains itself", "XML that grows", "XMP that grows", "XML that reads a file",
+    "OME of a million planes", "OME of other planes", "ImageJ of a million planes", "shaped as 10 TB", "resolution 1/0",
+    "resolution 1/1", "resolution 1/4294967295", "a palette of 1 MB", "an empty palette", "10,000 empty pieces",
+    "100,000 empty chunks", "EXIF in a circle", "EXIF of 4 GB", "EXIF of circle", "EXIF of nothing", "60,000 comments",
+    "a restart at every block", "restarts out of order", "restarts that are not there", "a million restarts",
+    "a restart after 65,535 units", "version 9", "10,000 directories in a row", "GIF of 5,000 with a frame of 1", "GIF of 100,000 frames",
+    "GIF of comments",
+}  # fmt: skip
+"""What is wrong with these is not in their pixels."""
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_bombs(kind: str, trial: Trial) -> None:
+    for name, data in BOMBS[kind]():
+        outcome = trial.tried(data)
+        wanted = {"pixels"} if name in HARMLESS else ERRORS
+        assert outcome.kind in wanted, f"{kind}, {name}: {outcome.kind}: {outcome.message}"
+
+
+def test_a_few_hundred_bytes_allocate_nothing() -> None:
+    """What claims 100,000 x 100,000 pixels is refused by its header, in a process whose memory is watched."""
+    script = """
+import resource, tracemalloc
+import imgrs
+from imgrs.errors import CorruptImageError, LimitError
+from tests import bombs
+from tests.samples import SAMPLES, sample
+for name in ("TIFF zlib tiled", "PNG rgb", "JPEG plain", "BMP rgb", "GIF one", "TGA plain", "QOI rgb", "NPY rgb", "JPEG2000 boxes"):
+    imgrs.open(sample(name)).compute(scheduler="sync")
+claims = [data for make in (bombs.tiff_claims, bombs.png_claims, bombs.claims) for name, data in make()]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+tracemalloc.start()
+for data in claims:
+    assert len(data) < 2_000
+    try:
+        imgrs.open(data)
+    except (CorruptImageError, LimitError):
+        continue
+    raise AssertionError(data)
+print(len(claims), tracemalloc.get_traced_memory()[1], 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    count, traced, resident = (int(number) for number in done.stdout.split())
+    assert count > 20
+    assert traced < 1 << 20
+    assert resident < 4 << 20

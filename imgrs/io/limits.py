@@ -44,7 +44,7 @@ RATIOS: Mapping[str, int] = MappingProxyType(
     {
         "raw": 1,
         "packbits": 64,  # 128 bytes from 2
-        "rle": 128,  # TGA: 128 pixels from 1 byte and a pixel
+        "rle": 256,  # TGA: 128 pixels of up to 4 bytes from 1 byte and a pixel, or the number of a color
         "qoi": 248,  # 62 pixels of 4 bytes from 1
         "lz4": 256,  # a length grows by 255 with each byte
         "deflate": 1_032,  # 258 bytes from 2 bits
@@ -80,10 +80,10 @@ def check_ratio(name: str, what: str, claimed: int, stored: int, codec: str = ""
         return
     limit = int(dask.config.get("imgrs.max-decode-ratio", None) or RATIOS.get(codec, MAX_RATIO))
     if claimed > limit * stored:
-        needed = -(-claimed // max(stored, 1))
+        times = -(-claimed // max(stored, 1))
         raise LimitError(
-            f"{name}: {what} claims {claimed:,} bytes and stores {stored:,}, 1 for each {needed:,}; the limit is {limit:,}"
-            f"{f' for {codec}' if codec else ''}; {_way_out('ratio', needed)}"
+            f"{name}: {what} claims {claimed:,} bytes and stores {stored:,}: {times:,} times as many, more than the limit of "
+            f"{limit:,}{f' for {codec}' if codec else ''}; {_way_out('ratio', times)}"
         )
 
 

@@ -52,7 +52,7 @@ class PillowReader(WholeReader):
     def described(self, image: PIL.Image.Image) -> tuple[Spec, dict[str, Any]]:
         """What the header says, and what stands beside the pixels."""
         bands, alpha, dtype, encoding = _SPECS[self._mode]
-        info = {name: image.info[name] for name in _KEPT if name in image.info}
+        info = {name: image.info[name] for name in _KEPT if image.info.get(name) is not None}
         return Spec(*image.size, bands, alpha, dtype, encoding), info
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgrs.errors import CorruptImageError, TruncatedImageError
-from imgrs.io.limits import check_unit
+from imgrs.io.limits import check_ratio, check_unit
 from imgrs.io.pillow import PillowReader
 from imgrs.io.png_write import SIGNATURE, chunk
 from imgrs.io.resource import BytesResource, Resource
@@ -38,6 +38,7 @@ _LIKE = {1: (8, 0), 2: (8, 4), 3: (8, 2), 4: (8, 6), 6: (16, 2), 8: (16, 6)}
 """Bits and color type of an image whose pixels are so many bytes: filters know no more of an image than that."""
 _DEEP = {0: (1, False, "gray"), 2: (3, False, "srgb"), 4: (2, True, "gray"), 6: (4, True, "srgb")}
 """Bands, alpha and encoding of 16-bit images, by color type."""
+_PALETTE = 3
 _WIDEST = 1_000_000  # libpng's own limit
 BLOCK = 65_535
 """The most bytes of a block that is stored."""
@@ -91,6 +92,8 @@ class PngReader(PillowReader):
         self._row_bytes = -(-width * _SAMPLES.get(self._color, 1) * self._bits // 8)
         self._rows = max(1, min(self.spec.height, STRIP // self._row_bytes))
         self._strip_bytes: int | None = None
+        claimed = (1 + self._row_bytes) * self.spec.height
+        check_ratio(self.resource.name, "the image", claimed, self.resource.size, "deflate")
         if interlaced or self._row_bytes // self._pixel > _WIDEST:
             super().check_limit()
             return
@@ -102,6 +105,7 @@ class PngReader(PillowReader):
 
     def read(self, region: Region, shrink: int = 1) -> Pixels:
         if self._strip_bytes is None:
+            self._check_content()
             return super().read(region, shrink)
         spec = self.spec
         out = np.empty((region.height, region.width, spec.bands), spec.dtype)
@@ -162,6 +166,12 @@ class PngReader(PillowReader):
         if not inflate.eof:
             raise TruncatedImageError(f"{name} ends before the checksum of its pixels")
 
+    def _check_content(self) -> None:
+        """Verify checksums and the palette for Pillow, which does not: it stops at the last pixel that it needs."""
+        kinds = {kind for kind, _ in self._chunks()}
+        if self._color == _PALETTE and b"PLTE" not in kinds:
+            raise CorruptImageError(f"{self.resource.name} has a palette image without a palette")
+
     def _chunks(self) -> Iterator[tuple[bytes, memoryview]]:
         """Type and content of the chunks that make pixels, each after its checksum; pixel data comes in pieces."""
         from isal import isal_zlib
@@ -205,7 +215,9 @@ class PngReader(PillowReader):
         if self._bits == 16:
             native = stored if stored.dtype == np.uint16 else stored.view(">u2")
             return self._with_opacity(native.reshape(len(stored), spec.width, samples).astype(np.uint16, copy=False))
-        if self._bits == 8 and self._color != 3 and spec.bands == samples:
+        if self._color == _PALETTE and not any(kind == b"PLTE" for kind, _ in ahead):
+            raise CorruptImageError(f"{self.resource.name} has a palette image without a palette")
+        if self._bits == 8 and self._color != _PALETTE and spec.bands == samples:
             return stored.reshape(len(stored), spec.width, samples)
         rows = stored.astype(stored.dtype.newbyteorder(">")).view(np.uint8).reshape(len(stored), -1)
         plain = np.zeros((len(rows), 1 + self._row_bytes), np.uint8)

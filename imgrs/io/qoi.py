@@ -56,8 +56,12 @@ class QoiReader(WholeReader):
         data = self.resource.read()
         if data[-8:] != _END:  # the pixels behind the end would be of one color
             raise TruncatedImageError(f"{self.resource.name} ends before its QOI data does ({len(data):,} bytes)")
-        pixels: Pixels = imagecodecs.qoi_decode(data)
-        return pixels
+        # The decoder repeats the last pixel where there are too few; another one, put behind them, must not be seen then.
+        for other in ((1, 2, 3, 4), (5, 6, 7, 8)):
+            pixels: Pixels = imagecodecs.qoi_decode(data[: -len(_END)] + b"\xff" + bytes(other) + _END)
+            if tuple(pixels[-1, -1]) != other[: pixels.shape[2]]:
+                return pixels
+        raise TruncatedImageError(f"{self.resource.name} ends before all of its pixels are said")
 
 
 class QoiEncoder(WholeEncoder):

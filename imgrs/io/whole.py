@@ -11,10 +11,12 @@ import numpy as np
 
 from imgrs.errors import CorruptImageError, ImgrsError, TruncatedImageError
 from imgrs.io.format import Reader
-from imgrs.io.limits import check_unit
+from imgrs.io.limits import check_ratio, check_unit
 from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
 
+_CODECS = {"JPEG": "jpeg", "QOI": "qoi", "TGA": "rle"}
+"""How pixels are compressed in formats that know one way, of which the reach is known."""
 _SHORT = ("truncated", "not enough", "incomplete", "need_more_input", "end of file")
 """What decoders say of a file that ends early."""
 
@@ -34,7 +36,9 @@ class WholeReader(Reader):
 
     def check_limit(self) -> None:
         """Raise ``LimitError`` where decoding would take too much at a time."""
-        check_unit(self.resource.name, "the image", self.spec.nbytes)
+        name, spec = self.resource.name, self.spec
+        check_ratio(name, "the image", spec.nbytes, self.resource.size, _CODECS.get(self.format, ""))
+        check_unit(name, "the image", spec.nbytes, spec.width * spec.height)
 
     @abstractmethod
     def decoded(self, shrink: int) -> Pixels:
