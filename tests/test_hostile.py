@@ -93,7 +93,8 @@ HARMLESS = {
     "resolution 1/1", "resolution 1/4294967295", "a palette of 1 MB", "an empty palette", "10,000 empty pieces",
     "100,000 empty chunks", "EXIF in a circle", "EXIF of 4 GB", "EXIF of circle", "EXIF of nothing", "60,000 comments",
     "a restart at every block", "restarts out of order", "restarts that are not there", "a million restarts",
-    "a restart after 65,535 units", "version 9", "10,000 directories in a row", "GIF of 5,000 with a frame of 1", "GIF of 100,000 frames",
+    "a restart after 65,535 units", "version 9", "10,000 directories in a row",
+    "GIF of 5,000 with a frame of 1", "GIF of 100,000 frames",
     "GIF of comments",
 }  # fmt: skip
 """What is wrong with these is not in their pixels."""
@@ -112,11 +113,13 @@ def test_a_few_hundred_bytes_allocate_nothing() -> None:
     script = """
 import resource, tracemalloc
 import imgrs
-from imgrs.errors import CorruptImageError, LimitError
+from contextlib import suppress
+from imgrs.errors import CorruptImageError, LimitError, UnsupportedFormatError
 from tests import bombs
 from tests.samples import SAMPLES, sample
-for name in ("TIFF zlib tiled", "PNG rgb", "JPEG plain", "BMP rgb", "GIF one", "TGA plain", "QOI rgb", "NPY rgb", "JPEG2000 boxes"):
-    imgrs.open(sample(name)).compute(scheduler="sync")
+for name in SAMPLES:
+    with suppress(UnsupportedFormatError):
+        imgrs.open(sample(name))
 claims = [data for make in (bombs.tiff_claims, bombs.png_claims, bombs.claims) for name, data in make()]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 tracemalloc.start()

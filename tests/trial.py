@@ -116,7 +116,7 @@ def serve() -> None:
 
 def _outcome(data: bytes, number: int, options: dict[str, Any]) -> Outcome:
     import imgrs
-    from imgrs.errors import ImgrsError
+    from imgrs.errors import CorruptImageError, ImgrsError
 
     try:
         source: Any = data
@@ -130,7 +130,12 @@ def _outcome(data: bytes, number: int, options: dict[str, Any]) -> Outcome:
         img.metadata  # noqa: B018  # it is made when it is asked for
         if img.n_frames > 1:
             img.page(1).metadata  # noqa: B018
-        pixels = wanted.compute(memory_limit="256MiB", scheduler="sync")
+        try:
+            pixels = wanted.compute(memory_limit="256MiB", scheduler="sync")
+        except CorruptImageError as error:
+            if options.get("on_error") != "fill":
+                raise
+            return Outcome("not filled", str(error))
         assert pixels.shape == wanted.shape
         assert pixels.dtype == wanted.dtype
         return Outcome("pixels", "", pixels if small else None)

@@ -191,9 +191,22 @@ class _File(io.RawIOBase):
         return len(data)
 
 
+class _Buffered(io.BufferedReader):
+    """A reader that sets memory aside for what there is to read, not for what a header claims."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(_File(resource), 1 << 16)
+        self._size = resource.size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > 1 << 16:
+            size = min(size, max(0, self._size - self.tell()))
+        return super().read(size)
+
+
 def as_file(resource: Resource) -> io.BufferedReader:
     """A resource as a binary file object, for the parsers of others."""
-    return io.BufferedReader(_File(resource), 1 << 16)
+    return _Buffered(resource)
 
 
 class _Handles:
