@@ -1,0 +1,260 @@
+"""Damaged files opened with ``on_error="fill"``: what can be decoded is right, the rest is 0, and is counted."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tifffile
+
+import imgrs
+from imgrs.errors import (
+    ArgumentError,
+    CorruptImageError,
+    DamagedImageWarning,
+    ImgrsError,
+    SourceChangedError,
+    TruncatedImageError,
+)
+from imgrs.io import fill, png_read
+from imgrs.io.png_write import SIGNATURE
+from tests.hostile import png_chunks
+from tests.samples import SAMPLES, picture, sample
+
+Array = npt.NDArray[Any]
+SIZE = (150, 130)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DamagedImageWarning)
+        yield
+
+
+def damaged_tiff(path: Path, broken: tuple[int, ...], **options: Any) -> Array:
+    """A TIFF of 32-pixel tiles, some of which cannot be decoded; returns what it held."""
+    data = picture(3, SIZE)
+    layout: dict[str, Any] = {"photometric": "rgb", "tile": (32, 32), "compression": "zlib", **options}
+    stored = np.moveaxis(data, 2, 0) if layout.get("planarconfig") == "separate" else data
+    tifffile.imwrite(path, stored, **layout)
+    with tifffile.TiffFile(path) as file:
+        places = [(file.pages[0].dataoffsets[i], file.pages[0].databytecounts[i]) for i in broken]
+    content = bytearray(path.read_bytes())
+    for offset, length in places:
+        content[offset : offset + length] = b"\xaa" * length
+    path.write_bytes(content)
+    return data
+
+
+def filled(data: Array, boxes: list[tuple[int, int, int, int]]) -> Array:
+    expected = data.copy()
+    for left, top, right, bottom in boxes:
+        expected[top:bottom, left:right] = 0
+    return expected
+
+
+WAYS: list[dict[str, Any]] = [
+    {"scheduler": "sync"},
+    {"chunks": (17, 23)},
+    {"chunks": (64, 64), "workers": 2},
+    {"chunks": (48, 40), "scheduler": "processes"},
+    {"optimizer": "off", "chunks": (40, 40)},
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_tiles_that_cannot_be_decoded_are_black_whatever_the_tiling(
+    planes: str, way: dict[str, Any], tmp_path: Path
+) -> None:
+    broken = (2, 14) if planes == "contig" else (2, 14 + 25)
+    data = damaged_tiff(tmp_path / "a.tif", broken, planarconfig=planes)
+    boxes = [(64, 0, 96, 32), (128, 64, 150, 96)]
+    with pytest.raises(CorruptImageError):
+        imgrs.open(tmp_path / "a.tif").compute(**way)
+    img = imgrs.open(tmp_path / "a.tif", on_error="fill")
+    np.testing.assert_array_equal(img.compute(**way), filled(data, boxes))
+    np.testing.assert_array_equal(img.crop((70, 10, 150, 90)).compute(**way), filled(data, boxes)[10:90, 70:])
+
+
+@pytest.mark.parametrize("on_error", ["raise", "fill"])
+def test_what_is_damaged_is_listed_by_tile_and_reason(on_error: str, tmp_path: Path) -> None:
+    damaged_tiff(tmp_path / "a.tif", (2, 14))
+    img = imgrs.open(tmp_path / "a.tif", on_error=on_error)
+    for image in (img, img.blur(2).crop((0, 0, 9, 9))):
+        (first, why), (second, _) = image.damaged()
+        assert (first, second) == ((64, 0, 96, 32), (128, 64, 150, 96))
+        assert "tile 2" in why
+        assert "a.tif" in why
+    tifffile.imwrite(tmp_path / "good.tif", picture(3))
+    assert imgrs.open(tmp_path / "good.tif", on_error=on_error).damaged() == []
+    with pytest.raises(ArgumentError, match="does not come from a file"):
+        imgrs.new("L", (5, 5)).damaged()
+
+
+def test_one_warning_for_a_file(tmp_path: Path) -> None:
+    damaged_tiff(tmp_path / "a.tif", (2, 14))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            imgrs.open(tmp_path / "a.tif", on_error="fill").compute(scheduler="sync", chunks=(32, 32))
+    (warning,) = [w for w in said if w.category is DamagedImageWarning]
+    assert "a.tif: tile" in str(warning.message)
+    assert "damaged()" in str(warning.message)
+
+
+def test_a_filled_image_is_another_image(tmp_path: Path) -> None:
+    damaged_tiff(tmp_path / "a.tif", (2,))
+    raised, img = (imgrs.open(tmp_path / "a.tif", on_error=way) for way in ("raise", "fill"))
+    assert raised.key != img.key
+    assert raised != img
+    assert img == imgrs.open(tmp_path / "a.tif", on_error="fill") == pickle.loads(pickle.dumps(img))
+    with pytest.raises(ArgumentError, match="on_error must be"):
+        imgrs.open(tmp_path / "a.tif", on_error="ignore")
+
+
+def test_pages_and_smaller_copies_are_filled_by_their_own_tiles(tmp_path: Path) -> None:
+    data = picture(3, SIZE)
+    imgrs.fromarray(data).save(tmp_path / "a.tif", pyramid=True, tile=32)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        half = file.pages[1].asarray()
+        offset, length = file.pages[1].dataoffsets[1], file.pages[1].databytecounts[1]
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    content[offset : offset + length] = bytes(length)
+    (tmp_path / "a.tif").write_bytes(content)
+    expected = filled(half, [(32, 0, 64, 32)])
+    img = imgrs.open(tmp_path / "a.tif", on_error="fill")
+    np.testing.assert_array_equal(img.page(1).compute(chunks=(20, 20)), expected)
+    assert [box for box, _ in img.page(1).damaged()] == [(32, 0, 64, 32)]
+    assert img.damaged() == []
+    reader: Any = img._node.op
+    small = reader.reader.shrunk(2).region
+    np.testing.assert_array_equal(reader.reader.read(small, 2), expected)
+    for part in small.tiles((21, 19)):
+        rows, columns = part.slices_in(small)
+        np.testing.assert_array_equal(reader.reader.read(part, 2), expected[rows, columns])
+
+
+@pytest.mark.parametrize("name", ["PNG rgb", "PNG palette", "PNG deep", "PNG bits"])
+def test_rows_of_a_png_stay_up_to_its_damage(name: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(png_read, "STRIP", 100 if name == "PNG bits" else 1_500)
+    good = sample(name)
+    expected = imgrs.open(good).compute()
+    bad = split_chunks(good, 30 if name == "PNG bits" else 500)
+    at = [start for kind, start, _ in png_chunks(bad) if kind == b"IDAT"][-2] + 9
+    bad = bad[:at] + bytes([bad[at] ^ 16]) + bad[at + 1 :]
+    path = tmp_path / "a.png"
+    path.write_bytes(bad)
+    with pytest.raises(CorruptImageError, match="checksum"):
+        imgrs.open(path).compute()
+    img = imgrs.open(path, on_error="fill")
+    ((left, top, right, bottom), reason) = img.damaged()[0]
+    assert (left, right, bottom) == (0, img.width, img.height)
+    assert 0 < top < img.height, "the first rows are in good pieces"
+    assert "checksum" in reason
+    wanted = expected.copy()
+    wanted[top:] = 0
+    for options in ({"scheduler": "sync"}, {"chunks": (30, 20)}, {"chunks": (16, 16), "memory_limit": "1MiB"}):
+        np.testing.assert_array_equal(img.compute(**options), wanted)
+
+
+def split_chunks(data: bytes, size: int) -> bytes:
+    """A PNG whose pixels come in pieces of ``size``."""
+    from imgrs.io.png_write import chunk
+
+    made, coded = SIGNATURE, b""
+    for kind, at, length in png_chunks(data):
+        content = data[at : at + length]
+        if kind == b"IDAT":
+            coded += content
+            continue
+        if kind == b"IEND":
+            made += b"".join(chunk(b"IDAT", coded[i : i + size]) for i in range(0, len(coded), size))
+        made += chunk(kind, content)
+    return made
+
+
+def test_a_png_that_lacks_only_its_end_loses_no_pixel() -> None:
+    good = sample("PNG rgb")
+    end = next(start + length for kind, start, length in png_chunks(good) if kind == b"IDAT")
+    cut = split_chunks(good, 300)
+    last = [start + length for kind, start, length in png_chunks(cut) if kind == b"IDAT"][-1]
+    assert end
+    with pytest.raises(TruncatedImageError):
+        imgrs.open(cut[: last - 2]).compute()
+    img = imgrs.open(cut[: last - 2], on_error="fill")
+    ((box, _),) = img.damaged()
+    np.testing.assert_array_equal(img.compute()[: box[1]], imgrs.open(good).compute()[: box[1]])
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if not name.endswith(("pages", "frames"))])
+def test_every_kind_is_filled_alike_by_regions_and_strips(name: str) -> None:
+    """Half a file: whatever can be opened gives the same pixels from any region, and damaged() says where they are 0."""
+    good = sample(name)
+    try:
+        expected = imgrs.open(good).compute()
+        img = imgrs.open(good[: len(good) * 2 // 3], on_error="fill")
+    except ImgrsError:
+        pytest.skip("the header is in the part that is missing, or is not supported")
+    pixels = img.compute(scheduler="sync")
+    np.testing.assert_array_equal(img.compute(chunks=(19, 27)), pixels)
+    boxes = [box for box, _ in img.damaged()]
+    assert boxes
+    np.testing.assert_array_equal(pixels, filled(expected, boxes))
+
+
+def test_a_file_that_changed_or_shrank_is_not_damaged(tmp_path: Path, monkeypatch: Any) -> None:
+    data = damaged_tiff(tmp_path / "a.tif", (2,))
+    assert data.any()
+    img = imgrs.open(tmp_path / "a.tif", on_error="fill")
+    (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:5_000])
+    with pytest.raises(SourceChangedError):
+        img.compute()
+    with pytest.raises(SourceChangedError):
+        img.damaged()
+
+    path = tmp_path / "b.tif"
+    damaged_tiff(path, ())
+    img = imgrs.open(path, on_error="fill")
+    reader: Any = img._node.op
+    real = type(reader.reader.reader).read
+
+    def read_while_it_is_written(self: Any, *args: Any) -> Any:
+        content = path.read_bytes()
+        path.write_bytes(b"x" * len(content))
+        raise CorruptImageError("half old, half new")
+
+    monkeypatch.setattr(type(reader.reader.reader), "read", read_while_it_is_written)
+    with pytest.raises(SourceChangedError):
+        img.compute()
+    monkeypatch.setattr(type(reader.reader.reader), "read", real)
+
+
+def test_a_short_read_says_that_the_file_shrank(tmp_path: Path, monkeypatch: Any) -> None:
+    import os
+
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, picture(3, SIZE), photometric="rgb", tile=(32, 32))
+    img = imgrs.open(path, on_error="fill")
+    monkeypatch.setattr(os, "pread", lambda descriptor, length, offset: b"")
+    with pytest.raises(SourceChangedError, match="shorter"):
+        img.compute()
+
+
+def test_large_damaged_images_are_listed_in_bounded_memory() -> None:
+    """The list is made from one tile or strip at a time."""
+    data = np.zeros((4_000, 4_000, 3), np.uint8)
+    file = io.BytesIO()
+    tifffile.imwrite(file, data, tile=(64, 64), photometric="rgb", compression="zlib")
+    reader: Any = imgrs.open(file.getvalue(), on_error="fill")._node.op
+    sizes = [part.area for part, _, _ in fill.decoded(reader.reader.reader, reader.reader.spec.region)]
+    assert max(sizes) == 64 * 64
+    assert sum(sizes) == 4_000 * 4_000
