@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import struct
 import zlib
@@ -9,6 +10,12 @@ from collections.abc import Iterable, Iterator
 
 from imgrs.io.png_write import SIGNATURE, chunk
 from tests.hostile import SIZES, Case, patched, tiff_fields
+
+
+@functools.cache
+def zeros(size: int) -> bytes:
+    """So many bytes, compressed a thousand times."""
+    return zlib.compress(bytes(size))
 
 
 def tiff(entries: dict[int, tuple[int, list[int]]], data: bytes = b"", following: int | None = None) -> bytes:
@@ -46,14 +53,13 @@ def plain_tiff(width: int, height: int, data: bytes, **changed: tuple[int, list[
 
 def tiff_claims() -> Iterator[Case]:
     """TIFFs of a few hundred bytes that claim 100,000 x 100,000 pixels."""
-    zeros = zlib.compress(bytes(1 << 18), 9)
-    huge = 100_000
+    huge, data = 100_000, zeros(1 << 18)
     tiles: dict[str, tuple[int, list[int]]] = {"t259": (3, [8]), "t322": (4, [256]), "t323": (4, [256])}
-    yield "one strip of 10 GB", plain_tiff(huge, huge, zeros, t259=(3, [8]))
+    yield "one strip of 10 GB", plain_tiff(huge, huge, data, t259=(3, [8]))
     yield "one strip of 10 GB, not compressed", plain_tiff(huge, huge, b"\0")
     yield "one strip of 10 GB, missing", plain_tiff(huge, huge, b"", t273=(4, [0]), t279=(4, [0]))
-    yield "one tile of 10 GB", plain_tiff(huge, huge, zeros, **{**tiles, "t322": (4, [huge]), "t323": (4, [huge])})
-    yield "one of 152,881 tiles", plain_tiff(huge, huge, zeros, **tiles, t324=(4, [-1]), t325=(4, [len(zeros)]))
+    yield "one tile of 10 GB", plain_tiff(huge, huge, data, **{**tiles, "t322": (4, [huge]), "t323": (4, [huge])})
+    yield "one of 152,881 tiles", plain_tiff(huge, huge, data, **tiles, t324=(4, [-1]), t325=(4, [len(data)]))
     yield "tables of 152,881 tiles beyond the end", _lying_count(huge)
     big: dict[str, tuple[int, list[int]]] = {**tiles, "t322": (4, [16_384]), "t323": (4, [16_384])}
     yield "49 missing tiles", plain_tiff(huge, huge, b"", **big, t324=(4, [0] * 49), t325=(4, [0] * 49))
@@ -62,17 +68,17 @@ def tiff_claims() -> Iterator[Case]:
 def tiff_bombs() -> Iterator[Case]:
     """TIFFs that claim more than they have, point in circles, or mean more than they say."""
     yield from tiff_claims()
-    zeros = zlib.compress(bytes(1 << 20), 9)
+    data = zeros(1 << 20)
     tiles: dict[str, tuple[int, list[int]]] = {"t259": (3, [8]), "t322": (4, [256]), "t323": (4, [256])}
-    yield "tiles of no width", plain_tiff(64, 64, zeros, **{**tiles, "t322": (4, [0])})
-    yield "tiles of no height", plain_tiff(64, 64, zeros, **{**tiles, "t323": (4, [0])})
+    yield "tiles of no width", plain_tiff(64, 64, data, **{**tiles, "t322": (4, [0])})
+    yield "tiles of no height", plain_tiff(64, 64, data, **{**tiles, "t323": (4, [0])})
     yield "strips of no rows", plain_tiff(64, 64, bytes(4096), t278=(4, [0]))
     yield "no pixels", plain_tiff(0, 64, bytes(4096))
     yield "no samples", plain_tiff(64, 64, bytes(4096), t277=(3, [0]))
     yield "65,535 samples", plain_tiff(64, 64, bytes(4096), t277=(3, [65_535]))
     yield "65,535 samples of 8 bits each", plain_tiff(64, 64, bytes(4096), t277=(3, [65_535]), t258=(3, [8] * 65_535))
     yield "65,535 bits", plain_tiff(64, 64, bytes(4096), t258=(3, [65_535]))
-    yield "a strip that inflates to 256 MB", plain_tiff(64, 64, zlib.compress(bytes(256 << 20), 9), t259=(3, [8]))
+    yield "a strip that inflates to 256 MB", plain_tiff(64, 64, zeros(256 << 20), t259=(3, [8]))
     yield "a strip of 4 GB at the end", plain_tiff(64, 64, bytes(4096), t279=(4, [(1 << 32) - 1]))
     yield "a strip before the start", plain_tiff(64, 64, bytes(4096), t273=(17, [0]))
     yield "a strip that is the header", plain_tiff(64, 64, b"", t273=(4, [0]), t279=(4, [100]))
@@ -184,7 +190,7 @@ def png_bombs() -> Iterator[Case]:
     """PNGs that claim, inflate to, or repeat more than they have."""
     yield from png_claims()
     rows = zlib.compress(bytes(65 * 64), 9)
-    much = zlib.compress(bytes(256 << 20), 9)
+    much = zeros(256 << 20)
     most = (1 << 31) - 1
     yield "256 MB of pixels for 64x64", png(64, 64, much)
     yield "no pixels", png(0, 0, rows)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 SECONDS = 10
 """After which a file counts as one that hangs."""
-ROOM = 512 << 20
+ROOM = 200 << 20
 """Bytes that a file may make the process allocate at once."""
 UNIT = 32 << 20
 """``imgrs.max-decode-bytes`` during a trial: far below the room, so that what ignores it is found out."""
