@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import subprocess
@@ -17,7 +18,7 @@ SECONDS = 10
 """After which a file counts as one that hangs."""
 ROOM = 200 << 20
 """Bytes that a file may make the process allocate at once."""
-UNIT = 32 << 20
+UNIT = 10 << 20
 """``imgrs.max-decode-bytes`` during a trial: far below the room, so that what ignores it is found out."""
 
 
@@ -125,8 +126,9 @@ def _outcome(data: bytes, number: int, options: dict[str, Any]) -> Outcome:
             with open(source, "wb") as file:
                 file.write(data)
         img = imgrs.open(source, **options)
-        small = img.width * img.height <= 1 << 22
-        wanted = img if small else img.crop((img.width - min(img.width, 64), 0, img.width, min(img.height, 64)))
+        small = img.nbytes <= UNIT // 2
+        side = max(1, min(img.width, img.height, math.isqrt((1 << 20) // (img.bands * img.dtype.itemsize))))
+        wanted = img if small else img.crop((img.width - side, 0, img.width, side))
         img.metadata  # noqa: B018  # it is made when it is asked for
         if img.n_frames > 1:
             img.page(1).metadata  # noqa: B018
