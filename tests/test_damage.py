@@ -20,6 +20,7 @@ from tests.trial import Trial
 
 FILES = int(os.environ.get("IMGRS_DAMAGED_FILES", "20"))
 ERRORS = {"CorruptImageError", "TruncatedImageError", "UnsupportedFormatError", "LimitError"}
+OUTCOMES = ERRORS | {"pixels"}
 
 
 def _ours(name: str) -> Callable[[], bytes]:
@@ -48,7 +49,7 @@ def test_flipped_bits(name: str, trial: Trial) -> None:
         for _ in range(1 + i % 3):
             bad[int(rng.integers(reach))] ^= 1 << int(rng.integers(8))
         outcome = trial.tried(bytes(bad), on_error=("raise", "fill")[i // 2 % 2])
-        assert outcome.kind in ERRORS | {"pixels"}, f"{name}, {i}: {outcome.kind}: {outcome.message}"
+        assert outcome.kind in OUTCOMES, f"{name}, {i}: {outcome.kind}: {outcome.message}"
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -59,7 +60,7 @@ def test_extreme_bytes_in_the_header(name: str, trial: Trial) -> None:
         at = int(rng.integers(min(len(good) - 4, 200)))
         bad[at : at + 4] = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\1\0\0\0"][int(rng.integers(4))]
         outcome = trial.tried(bytes(bad), on_error=("raise", "fill")[i % 2])
-        assert outcome.kind in ERRORS | {"pixels"}, f"{name}, {i}: {outcome.kind}: {outcome.message}"
+        assert outcome.kind in OUTCOMES, f"{name}, {i}: {outcome.kind}: {outcome.message}"
 
 
 @pytest.mark.parametrize("name", CHECKED)
@@ -71,7 +72,7 @@ def test_no_pixel_is_wrong_where_there_are_checksums(name: str, trial: Trial) ->
         bad = bytearray(good)
         bad[int(rng.choice(coded))] ^= 1 << i % 8
         outcome = trial.tried(bytes(bad))
-        assert outcome.kind in ERRORS | {"pixels"}, f"{name}, {i}: {outcome.kind}: {outcome.message}"
+        assert outcome.kind in OUTCOMES, f"{name}, {i}: {outcome.kind}: {outcome.message}"
         if outcome.kind == "pixels":
             np.testing.assert_array_equal(outcome.pixels, expected)
 
@@ -95,10 +96,10 @@ def test_truncated_files(name: str, trial: Trial) -> None:
         pytest.skip("not supported")
     for length in rng.integers(1, len(good) - 1, FILES):
         outcome = trial.tried(good[:length])
-        assert outcome.kind in ERRORS | {"pixels"}, f"{name}, {length}: {outcome.kind}: {outcome.message}"
+        assert outcome.kind in OUTCOMES, f"{name}, {length}: {outcome.kind}: {outcome.message}"
         if outcome.kind == "pixels":
             np.testing.assert_array_equal(outcome.pixels, expected)
         filled = trial.tried(good[:length], on_error="fill")
-        assert filled.kind in ERRORS | {"pixels"}, f"{name}, {length}: {filled.kind}: {filled.message}"
+        assert filled.kind in OUTCOMES, f"{name}, {length}: {filled.kind}: {filled.message}"
         if filled.pixels is not None and filled.pixels.shape == expected.shape:  # half a palette makes another image
             assert np.all((filled.pixels == expected) | (filled.pixels == 0)), f"{name}, {length}"

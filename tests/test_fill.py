@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import warnings
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from imgrs.errors import (
     SourceChangedError,
     TruncatedImageError,
 )
-from imgrs.io import fill, png_read
+from imgrs.io import fill, png_read, resource
 from imgrs.io.png_write import SIGNATURE
 from tests.hostile import png_chunks
 from tests.samples import SAMPLES, picture, sample
@@ -239,14 +240,30 @@ def test_a_file_that_changed_or_shrank_is_not_damaged(tmp_path: Path, monkeypatc
 
 
 def test_a_short_read_says_that_the_file_shrank(tmp_path: Path, monkeypatch: Any) -> None:
-    import os
-
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, picture(3, SIZE), photometric="rgb", tile=(32, 32))
     img = imgrs.open(path, on_error="fill")
     monkeypatch.setattr(os, "pread", lambda descriptor, length, offset: b"")
     with pytest.raises(SourceChangedError, match="shorter"):
         img.compute()
+
+
+def test_files_that_shrank_leave_the_others_readable(tmp_path: Path, monkeypatch: Any) -> None:
+    """A descriptor that fails while it is out is closed, and whoever closes the oldest later finds nothing of it."""
+    monkeypatch.setattr(resource, "_handles", resource._Handles(4))
+    files = [resource.FileResource.stat(small_file(tmp_path / f"{i}")) for i in range(12)]
+    files[0].read(0, 1)
+    with monkeypatch.context() as during:
+        during.setattr(os, "pread", lambda descriptor, length, offset: b"")
+        with pytest.raises(SourceChangedError):
+            files[0].read(0, 1)
+    for file in files * 2:
+        assert file.read(0, 3) == b"abc"
+
+
+def small_file(path: Path) -> Path:
+    path.write_bytes(b"abc")
+    return path
 
 
 def test_large_damaged_images_are_listed_in_bounded_memory() -> None:

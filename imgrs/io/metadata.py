@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from imgrs.types import Pixels
 
@@ -31,20 +31,46 @@ def upright(info: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata of the image once it was set upright."""
     found = {name: value for name, value in info.items() if name != "orientation"}
     if "exif" in info and orientation(info) != 1:
-        exif = parsed_exif(info["exif"])
-        exif[ORIENTATION] = 1
-        found["exif"] = exif.tobytes()
+        return with_orientation(found, 1)
     return found
 
 
 def with_orientation(info: Mapping[str, Any], orientation: int) -> dict[str, Any]:
     """Metadata whose EXIF says that the image lies as ``orientation`` says, whatever it said before."""
     found = dict(info)
-    exif = parsed_exif(info.get("exif", b""))
-    if exif.get(ORIENTATION, 1) != orientation:
-        exif[ORIENTATION] = orientation
+    data = info.get("exif", b"")
+    exif = parsed_exif(data)
+    if exif.get(ORIENTATION, 1) == orientation:
+        return found
+    place = _orientation_at(data)
+    if (
+        place is not None
+    ):  # the rest stays as it is: makers' notes hold offsets, and damaged EXIF cannot be written again
+        start, size, order = place
+        found["exif"] = data[:start] + orientation.to_bytes(size, order) + data[start + size :]
+        return found
+    exif[ORIENTATION] = orientation
+    try:
         found["exif"] = exif.tobytes()
+    except Exception:  # Pillow's writer fails in many ways on what its reader took from damaged EXIF
+        found.pop("exif", None)
     return found
+
+
+def _orientation_at(data: bytes) -> tuple[int, int, Literal["little", "big"]] | None:
+    """Where EXIF holds the orientation: offset, bytes and their order; None where the first directory has no such tag."""
+    start = 6 if data[:6] == b"Exif\0\0" else 0
+    order: Literal["little", "big"] = "little" if data[start : start + 2] == b"II" else "big"
+
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(data[at : at + size], order)
+
+    directory = start + number(start + 4, 4)
+    for entry in range(directory + 2, min(directory + 2 + 12 * number(directory, 2), len(data) - 11), 12):
+        size = {1: 1, 3: 2, 4: 4}.get(number(entry + 2, 2))
+        if number(entry, 2) == ORIENTATION and size is not None and number(entry + 4, 4) == 1:
+            return entry + 8, size, order
+    return None
 
 
 def turned_upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -43,6 +43,8 @@ class NpyFormat(Format):
                 f"{resource.name}: an image is a C-ordered array of (height, width[, bands]) of uint8, uint16, float32 or "
                 f"bool, not {dtype} of shape {shape}{' in Fortran order' if fortran else ''}"
             )
+        if not all(type(side) is int and 0 < side < 1 << 31 for side in shape):
+            raise CorruptImageError(f"{resource.name}: the NPY header claims the shape {shape}")
         height, width = shape[:2]
         bands = shape[2] if len(shape) == 3 else 1
         encoding, alpha = ENCODINGS.get(bands, ("multiband", False))

@@ -10,6 +10,7 @@ import numpy as np
 
 from imgrs.errors import TruncatedImageError
 from imgrs.io.format import Placed, Reader, TileEncoder
+from imgrs.io.limits import check_ratio
 from imgrs.io.resource import Resource
 from imgrs.io.whole import at_full_scale
 from imgrs.types import Pixels, Region, Spec
@@ -43,11 +44,17 @@ class PlainReader(Reader):
     told: str = ""
 
     def __post_init__(self) -> None:
-        needed = self.start + self.spec.height * self._row
-        if needed > self.resource.size:
-            raise TruncatedImageError(
-                f"{self.resource.name}: {self.spec} needs {needed:,} bytes, the file has {self.resource.size:,}"
-            )
+        stored = self.resource.size - self.start
+        check_ratio(self.resource.name, "the image", self.spec.height * self._row, max(0, stored))
+
+    @property
+    def missing(self) -> str | None:  # type: ignore[override]  # a property serves where the base declares an attribute
+        needed, size = self.start + self.spec.height * self._row, self.resource.size
+        return (
+            f"{self.resource.name}: {self.spec} needs {needed:,} bytes, the file has {size:,}"
+            if needed > size
+            else None
+        )
 
     @property
     def reads_regions(self) -> bool:  # type: ignore[override]  # a property serves where the base declares an attribute
@@ -78,6 +85,8 @@ class PlainReader(Reader):
         rows = range(region.top, region.bottom)
         if self.upward:
             rows = range(self.spec.height - region.bottom, self.spec.height - region.top)
+        if self.start + rows.stop * self._row > self.resource.size:
+            raise TruncatedImageError(f"{self.missing}; rows {region.top:,} to {region.bottom:,} are not all there")
         if (first, last) == (0, self._row):
             data = self.resource.read(self.start + rows.start * self._row, len(rows) * self._row)
         else:

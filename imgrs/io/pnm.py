@@ -168,7 +168,7 @@ class TextReader(WholeReader):
         samples = spec.width * spec.height * spec.bands
         needed = samples if spec.dtype == "bool" else 2 * samples - 1  # a digit, and something between two numbers
         if start + needed > resource.size:
-            raise _short(resource, spec)
+            self.missing = str(_short(resource, spec))
         check_unit(resource.name, "the text", resource.size)
 
     def __reduce__(self) -> tuple[Any, ...]:

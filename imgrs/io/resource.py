@@ -224,9 +224,12 @@ class _Handles:
         resource.check()
         with self._lock:
             idle = self._idle.get(resource)
-            descriptor = idle.pop() if idle else None
-            if descriptor is not None:
+            descriptor = None
+            if idle is not None:
+                descriptor = idle.pop()
                 self._count -= 1
+                if not idle:
+                    del self._idle[resource]
         if descriptor is None:
             try:
                 descriptor = os.open(resource.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))

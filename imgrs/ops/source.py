@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from imgrs.errors import TruncatedImageError
+from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.graph.op import Source, op
 from imgrs.graph.parameters import whole
 from imgrs.io.format import Reader
@@ -27,6 +27,10 @@ class Open(Source):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        spec = self.reader.spec
+        if min(spec.width, spec.height, spec.bands) < 1:
+            claim = f"{spec.width}x{spec.height} pixels of {spec.bands} bands"
+            raise CorruptImageError(f"{self.reader.resource.name}: the header claims {claim}")
         if self.reader.missing is not None:
             raise TruncatedImageError(self.reader.missing)
 
