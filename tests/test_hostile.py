@@ -89,6 +89,7 @@ BOMBS = {
     "other": bombs.other_bombs,
 }
 HARMLESS = {
+    "strips of no rows", "a strip of 4 GB at the end",
     "a strip before the start", "a directory that follows itself", "reduced copies that contain themselves",
     "EXIF that contains itself", "GPS that contains itself", "XML that grows", "XMP that grows", "XML that reads a file",
     "OME of a million planes", "OME of other planes", "ImageJ of a million planes", "shaped as 10 TB", "resolution 1/0",
@@ -138,7 +139,7 @@ print(len(claims), tracemalloc.get_traced_memory()[1], 1024 * (resource.getrusag
     assert done.returncode == 0, done.stderr
     count, traced, resident = (int(number) for number in done.stdout.split())
     assert count > 20
-    assert traced < 1 << 20
+    assert traced < 2 << 20
     assert resident < 4 << 20
 
 
