@@ -176,9 +176,9 @@ def test_an_icon_that_claims_too_much_is_refused() -> None:
     good = written(image("RGBA", "uint8", (32, 32)).to_pil(), "ICO", sizes=[(32, 32)])
     large = bytearray(good)
     at = large.index(b"IHDR") + 4
-    large[at : at + 8] = struct.pack(">II", 60_000, 60_000)
+    large[at : at + 8] = struct.pack(">II", 600, 600)
     large[at + 13 : at + 17] = struct.pack(">I", zlib.crc32(large[at - 4 : at + 13]))
-    with pytest.raises(CorruptImageError, match="60000"):
+    with pytest.raises(CorruptImageError, match="600"):
         imgrs.open(bytes(large))
     for bad in (good[:10], good[:40], good[:-9], good[:6] + bytes(16), b"\0\0\1\0\0\0" + bytes(20)):
         with pytest.raises(CorruptImageError):

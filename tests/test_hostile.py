@@ -152,6 +152,7 @@ def photograph() -> bytes:
     return made
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_damaged_exif_and_profiles_say_what_they_can() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     rng = np.random.default_rng(5)

@@ -9,7 +9,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from imgrs.io.boxes import CONTENT, Box, boxes
+from imgrs.io.boxes import Box, boxes
+from imgrs.io.limits import check_metadata
 from imgrs.io.resource import BytesResource, Resource
 
 _TURNS = {
@@ -122,8 +123,7 @@ def _content(resource: Resource, meta: Box, items: _Items, item: int) -> bytes:
         start = next(box.start for box in boxes(resource, meta.start + 4, meta.end) if box.kind == b"idat")
     elif method:
         raise ValueError(f"metadata is placed in a way ({method}) that is not known")
-    if sum(length for _, length in extents) > CONTENT:
-        raise ValueError("metadata is too long")
+    check_metadata(resource.name, "metadata", sum(length for _, length in extents))
     found = b"".join(resource.read(start + offset, length) for offset, length in extents)
     if len(found) < sum(length for _, length in extents):
         raise ValueError("metadata is truncated")

@@ -9,13 +9,12 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from imgrs.errors import CorruptImageError, LimitError, TruncatedImageError
+from imgrs.errors import CorruptImageError, TruncatedImageError
+from imgrs.io.limits import check_metadata
 from imgrs.io.resource import Resource
 
 MOST = 10_000
 """Boxes beside each other, at most: a file of nothing but heads is not walked for ever."""
-CONTENT = 64 << 20
-"""Bytes of a box of metadata, at most."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,10 @@ class Box:
     start: int
     end: int
 
-    def content(self, resource: Resource, most: int = CONTENT) -> bytes:
-        """The content. Raises ``LimitError`` where it is longer than ``most`` bytes."""
-        if self.end - self.start > most:
-            size = f"{self.end - self.start:,} bytes"
-            raise LimitError(f"{resource.name}: a {self.kind!r} box of {size} is more than the limit of {most:,}")
+    def content(self, resource: Resource, trusted: bool = False) -> bytes:
+        """The content. Raises ``LimitError`` where it is too long for metadata, unless the file is our own."""
+        if not trusted:
+            check_metadata(resource.name, f"a {self.kind!r} box", self.end - self.start)
         return resource.read(self.start, self.end - self.start)
 
 

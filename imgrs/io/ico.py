@@ -10,17 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from imgrs.errors import CorruptImageError, LimitError, TruncatedImageError
+from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io.format import Encoder, Reader
+from imgrs.io.limits import check_unit
 from imgrs.io.pillow import PillowFormat, PillowReader
 from imgrs.io.png_read import PngReader
 from imgrs.io.png_write import SIGNATURE
 from imgrs.io.resource import BytesResource, Resource
 from imgrs.io.whole import WholeReader, decoding
 from imgrs.types import Pixels, Spec
-
-MOST_BYTES = 64 << 20
-"""Stored bytes of an icon, at most."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +77,7 @@ def _largest(resource: Resource) -> tuple[tuple[int, int], BytesResource]:
         size, depth = (width or 256, height or 256), bits or ((colors - 1).bit_length() if colors else 0) or 256
         found.append((-size[0] * size[1], depth, i, size, start, length))
     _, _, _, size, start, length = min(found)
-    if length > MOST_BYTES:
-        raise LimitError(f"{resource.name}: an icon of {length:,} bytes is more than the limit of {MOST_BYTES:,}")
+    check_unit(resource.name, "an icon", length)
     data = resource.read(start, length)
     if len(data) < max(length, 16):
         raise TruncatedImageError(f"{resource.name} ends within its icon")

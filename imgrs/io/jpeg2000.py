@@ -181,9 +181,9 @@ class Jpeg2000Encoder(WholeEncoder):
 
     def _part(self, part: Box, resource: BytesResource) -> bytes:
         if part.kind != b"jp2h":
-            return box(part.kind, part.content(resource, resource.size))
+            return box(part.kind, part.content(resource, trusted=True))
         said = dict(self.metadata)
-        inner = {one.kind: one.content(resource) for one in boxes(resource, part.start, part.end)}
+        inner = {one.kind: one.content(resource, trusted=True) for one in boxes(resource, part.start, part.end)}
         if self.spec.alpha and b"cdef" not in inner:
             inner[b"cdef"] = _channels(self.spec.colors)
         if "icc_profile" in said:

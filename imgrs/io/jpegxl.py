@@ -224,7 +224,7 @@ class JpegXlEncoder(WholeEncoder):
     def _unboxed(self, data: bytes) -> tuple[bytes, bytes]:
         """The codestream in a container, said to be sRGB, and the box that says what a decoder must be able to do."""
         resource = BytesResource(data)
-        parts = {part.kind: part.content(resource, len(data)) for part in boxes(resource)}
+        parts = {part.kind: part.content(resource, trusted=True) for part in boxes(resource)}
         return said_to_be_srgb(parts[b"jxlc"]), box(b"jxll", parts[b"jxll"]) if b"jxll" in parts else b""
 
 

@@ -11,6 +11,7 @@ key of ``dask.config``      default        what it bounds
 ``imgrs.max-decode-pixels`` 2**29          pixels of one unit: decoders keep more than the samples that they give
 ``imgrs.max-decode-ratio``  by the codec   bytes claimed for each byte that is stored, where 16 MiB or more are claimed
 ``imgrs.max-decode-scans``  100            passes over the image that a progressive JPEG may ask for
+``imgrs.max-metadata``      64 MiB         bytes of one piece of metadata: a profile, EXIF, XMP, a table of items
 ==========================  =============  ==================================================================
 
 The ratio is by default what the codec can reach at all (1 stored raw, 1,032 by deflate: see ``RATIOS``), and 4,000,000
@@ -37,6 +38,7 @@ MAX_RATIO = 4_000_000
 """For codecs without a bound. A flat image of 200 MB is 443 bytes as JPEG 2000, 1,054 as AVIF, 2,628 as WebP."""
 MAX_SCANS = 100
 """Encoders make about ten; each costs a pass over all coefficients, however few bytes it has."""
+MAX_METADATA = 64 << 20
 FREE = 16 << 20
 """Bytes that any file may claim, however small it is: damage is told more clearly by the decoder."""
 
@@ -56,7 +58,9 @@ RATIOS: Mapping[str, int] = MappingProxyType(
 )
 """The most bytes that a byte can stand for."""
 
-_LIMITS = MappingProxyType({"bytes": MAX_BYTES, "pixels": MAX_PIXELS, "scans": MAX_SCANS})
+_LIMITS = MappingProxyType(
+    {"decode-bytes": MAX_BYTES, "decode-pixels": MAX_PIXELS, "decode-scans": MAX_SCANS, "metadata": MAX_METADATA}
+)
 _admitted: ContextVar[bool] = ContextVar("imgrs_admitted", default=False)
 
 
@@ -65,8 +69,8 @@ def check_unit(name: str, what: str, size: int, pixels: int = 0) -> None:
 
     ``size`` is in bytes, and counts all that the decoder holds at a time.
     """
-    _check("bytes", name, f"{what} decodes to {size:,} bytes", size)
-    _check("pixels", name, f"{what} has {pixels:,} pixels", pixels)
+    _check("decode-bytes", name, f"{what} decodes to {size:,} bytes", size)
+    _check("decode-pixels", name, f"{what} has {pixels:,} pixels", pixels)
 
 
 def check_ratio(name: str, what: str, claimed: int, stored: int, codec: str = "") -> None:
@@ -83,13 +87,18 @@ def check_ratio(name: str, what: str, claimed: int, stored: int, codec: str = ""
         times = -(-claimed // max(stored, 1))
         raise LimitError(
             f"{name}: {what} claims {claimed:,} bytes and stores {stored:,}: {times:,} times as many, more than the limit of "
-            f"{limit:,}{f' for {codec}' if codec else ''}; {_way_out('ratio', times)}"
+            f"{limit:,}{f' for {codec}' if codec else ''}; {_way_out('decode-ratio', times)}"
         )
 
 
 def check_scans(name: str, scans: int) -> None:
     """Raise ``LimitError`` where a progressive image asks for too many passes."""
-    _check("scans", name, f"the image has {scans:,} scans", scans)
+    _check("decode-scans", name, f"the image has {scans:,} scans", scans)
+
+
+def check_metadata(name: str, what: str, size: int) -> None:
+    """Raise ``LimitError`` where a piece of metadata is too long."""
+    _check("metadata", name, f"{what} has {size:,} bytes", size)
 
 
 @contextmanager
@@ -105,10 +114,10 @@ def admitted() -> Iterator[None]:
 def _check(limit: str, name: str, claim: str, value: int) -> None:
     import dask.config
 
-    most = int(dask.config.get(f"imgrs.max-decode-{limit}", _LIMITS[limit]))
+    most = int(dask.config.get(f"imgrs.max-{limit}", _LIMITS[limit]))
     if value > most and not _admitted.get():
         raise LimitError(f"{name}: {claim}, more than the limit of {most:,}; {_way_out(limit, value)}")
 
 
 def _way_out(limit: str, value: int) -> str:
-    return f'raise it with dask.config.set({{"imgrs.max-decode-{limit}": {value}}}) if you trust the file'
+    return f'raise it with dask.config.set({{"imgrs.max-{limit}": {value}}}) if you trust the file'
