@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import pickle
@@ -99,12 +100,12 @@ def serve() -> None:
     warnings.simplefilter("ignore")  # decoders warn of what they repair
     faulthandler.enable()
     dask.config.set({"imgrs.max-decode-bytes": UNIT})
-    for number in range(1 << 62):
+    for number in itertools.count():
         try:
             data, options = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        if number == 1 and sys.platform == "linux":  # the libraries are loaded by now
+        if number and sys.platform == "linux":  # the first one loads libraries
             with open("/proc/self/statm") as statistics:
                 used = int(statistics.read().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, resource.RLIM_INFINITY))
