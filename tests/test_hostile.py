@@ -9,6 +9,8 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import dask.config
@@ -19,10 +21,10 @@ from PIL import Image as Pillow
 from PIL import ImageCms
 
 import imgrs
-from imgrs.errors import LimitError
+from imgrs.errors import CorruptImageError, ImgrsError, LimitError, UnsupportedFormatError
 from imgrs.io import limits, metadata
 from tests import bombs
-from tests.hostile import HEADERS
+from tests.hostile import HEADERS, Field, patched
 from tests.samples import SAMPLES, sample
 from tests.test_files import pixels
 from tests.trial import Trial
@@ -179,3 +181,26 @@ def test_setting_a_photograph_upright_changes_one_number_of_its_exif() -> None:
     seen = Pillow.Exif()
     seen.load(made)
     assert (seen[0x0112], seen[0x010F]) == (1, "Maker")
+
+
+def test_archives_that_lie(tmp_path: Path) -> None:
+    path, url = tmp_path / "a.zip", f"zip://a.png::{tmp_path / 'a.zip'}"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.png", sample("PNG rgb"))
+    good = path.read_bytes()
+    entry = good.rindex(b"PK\1\2")
+    assert imgrs.open(url).compute().any()
+    for number, place in enumerate((16, 20, 24, 42)):  # checksum, two sizes, offset
+        for value in (0, 1, 500, 0x7FFFFFFF, 0xFFFFFFF0):
+            lying = tmp_path / f"{number}-{value}.zip"
+            lying.write_bytes(patched(good, Field("", entry + place, 4), value))
+            with suppress(ImgrsError):
+                imgrs.open(f"zip://a.png::{lying}").compute()
+    flipped = tmp_path / "flipped.zip"
+    flipped.write_bytes(good[:60] + bytes(byte ^ 0x55 for byte in good[60:90]) + good[90:])
+    with pytest.raises(CorruptImageError, match="archive is damaged"):
+        imgrs.open(f"zip://a.png::{flipped}").compute()
+    path.write_bytes(good[: len(good) // 2])
+    for kind in ("zip", "tar"):
+        with pytest.raises(UnsupportedFormatError):
+            imgrs.open(f"{kind}://b.png::{path}")

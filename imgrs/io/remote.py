@@ -7,12 +7,23 @@ from __future__ import annotations
 
 import errno
 import functools
+import lzma
+import tarfile
+import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from imgrs.errors import ImageNotFoundError, ImgrsError, SaveError, SourceChangedError, UnsupportedFormatError
+from imgrs.errors import (
+    CorruptImageError,
+    ImageNotFoundError,
+    ImgrsError,
+    SaveError,
+    SourceChangedError,
+    UnsupportedFormatError,
+)
 from imgrs.io.folder import MARKS, Folder, safe
 from imgrs.io.resource import Resource
 from imgrs.io.segments import Shared
@@ -22,6 +33,9 @@ BLOCK = 256 << 10
 
 STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created", "CRC")
 """What file systems of fsspec call the entity tag of a file, or its time of change."""
+
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
+"""What archives raise whose content is not what was put in."""
 
 _blocks = Shared(32 << 20)
 
@@ -80,6 +94,8 @@ class UrlResource(Resource):
         system, path = _system(self.url)
         try:
             data: bytes = system.cat_file(path, start=start, end=end)
+        except _DAMAGED as error:
+            raise CorruptImageError(f"{self.url} cannot be read, the archive is damaged: {error}") from error
         except Exception as error:  # every file system of fsspec has its own
             raise SourceChangedError(f"{self.url} can no longer be read: {error}; open it again") from error
         if len(data) != end - start:
@@ -141,6 +157,8 @@ class UrlFolder(Folder):
             data: bytes = system.cat_file(path, start=start, end=end)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
+        except _DAMAGED as error:
+            raise CorruptImageError(f"{path} of {self.url} cannot be read, the archive is damaged: {error}") from error
         except Exception as error:  # every file system of fsspec has its own
             raise SourceChangedError(f"{path} of {self.url} can no longer be read: {error}; open it again") from error
         return data
@@ -216,6 +234,8 @@ def _system(url: str) -> tuple[Any, str]:
         raise UnsupportedFormatError(f"open: {url}: {error}") from None
     except FileNotFoundError:
         raise ImageNotFoundError(errno.ENOENT, "no such file", url) from None
+    except Exception as error:  # an archive is opened here, and each kind has its own errors
+        raise UnsupportedFormatError(f"{url} cannot be opened: {error}") from error
     return system, path
 
 
