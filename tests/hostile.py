@@ -343,7 +343,9 @@ HEADERS: dict[str, Callable[[bytes], Iterator[Case]]] = {
     "ICO": lambda data: extremes(data, ico_fields(data)),
     "TGA": lambda data: extremes(data, tga_fields(data)),
     "QOI": lambda data: extremes(data, qoi_fields(data)),
-    "PPM": lambda data: text_extremes(data, data.index(b"255") + 4),
+    "PPM": lambda data: text_extremes(data, 10 if data[:2] == b"P4" else data.index(b"255") + 4),
+    "PAM": lambda data: text_extremes(data, data.index(b"ENDHDR\n")),
+    "PFM": lambda data: text_extremes(data, data.index(b"-1.0\n") + 5),
     "NPY": lambda data: text_extremes(data, data.index(b"\n") + 1),
 }
 """By format, files like a good one with each field of its header changed."""

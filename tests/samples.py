@@ -51,6 +51,24 @@ def sample(name: str) -> bytes:
     return SAMPLES[name]()
 
 
+def photograph() -> bytes:
+    """EXIF of a photograph that lies on its side."""
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112], exif[0x011A] = "Maker", 6, 1.5
+    exif.get_ifd(0x8769)[0x829A], exif.get_ifd(0x8825)[2] = 0.01, (1.0, 2.0, 3.0)
+    made: bytes = exif.tobytes()
+    return made
+
+
+def profile() -> bytes:
+    """A color profile."""
+    from PIL import ImageCms
+
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
 def _pages(frames: list[Array]) -> bytes:
     import tifffile
 
@@ -105,6 +123,11 @@ def _pillow(format: str, array: Array, **options: Any) -> Callable[[], bytes]:
 
 _RGB, _RGBA, _GRAY, _DEEP = picture(3), picture(4), picture(1), picture(3, dtype="uint16")
 _BITS = _GRAY > 128
+_SAID: dict[str, Any] = {
+    "exif": photograph(),
+    "icc_profile": profile(),
+    "xmp": b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>",
+}
 _SHIFTED = [np.roll(_RGB, 9 * i, axis=1) for i in range(3)]
 _TILES: dict[str, Any] = {"photometric": "rgb", "tile": (32, 32)}
 
@@ -137,17 +160,21 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
     "PNG bits": _pillow("PNG", _BITS),
     "PNG deep": lambda: _encoded("png", _DEEP),
     "PNG interlaced": lambda: interlaced(_RGB),
+    "PNG said": _pillow("PNG", _RGB, **_SAID),
     "PNG frames": lambda: _frames(_SHIFTED, "PNG"),
     "JPEG plain": _pillow("JPEG", _RGB),
     "JPEG gray": _pillow("JPEG", _GRAY, dpi=(72, 72)),
     "JPEG progressive": _pillow("JPEG", _RGB, progressive=True),
     "JPEG restarts": _pillow("JPEG", _RGB, restart_marker_rows=1),
+    "JPEG said": _pillow("JPEG", _RGB, **_SAID),
     "JPEG cmyk": _pillow("JPEG", _RGBA, mode="CMYK"),
     "WEBP lossy": _pillow("WEBP", _RGB),
     "WEBP lossless": _pillow("WEBP", _RGB, lossless=True),
     "WEBP alpha": _pillow("WEBP", _RGBA, quality=50),
+    "WEBP said": _pillow("WEBP", _RGB, **_SAID),
     "WEBP frames": lambda: _frames(_SHIFTED, "WEBP"),
     "AVIF rgb": _pillow("AVIF", _RGB, speed=10),
+    "AVIF said": _pillow("AVIF", _RGB, speed=10, **_SAID),
     "AVIF alpha": _pillow("AVIF", _RGBA, speed=10),
     "JPEG2000 boxes": _pillow("JPEG2000", _RGB),
     "JPEG2000 bare": _pillow("JPEG2000", _GRAY, no_jp2=True),
@@ -166,6 +193,10 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
     "QOI rgb": lambda: _encoded("qoi", _RGB),
     "PPM color": _pillow("PPM", _RGB),
     "PPM gray": _pillow("PPM", _GRAY),
+    "PPM bits": _pillow("PPM", _BITS),
+    "PPM text": lambda: b"P3 83 61\n255\n" + b" ".join(b"%d" % value for value in _RGB.ravel()),
+    "PAM rgba": lambda: b"P7\nWIDTH 83\nHEIGHT 61\nDEPTH 4\nMAXVAL 255\nTUPLTYPE RGB_ALPHA\nENDHDR\n" + _RGBA.tobytes(),
+    "PFM gray": lambda: b"Pf\n83 61\n-1.0\n" + _GRAY.astype("<f4").tobytes(),
     "NPY rgb": lambda: _npy(_RGB),
     "NPY float": lambda: _npy(_GRAY.astype("f4")),
 }
