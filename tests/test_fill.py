@@ -85,6 +85,30 @@ def test_tiles_that_cannot_be_decoded_are_black_whatever_the_tiling(
     np.testing.assert_array_equal(img.crop((70, 10, 150, 90)).compute(**way), filled(data, boxes)[10:90, 70:])
 
 
+@pytest.mark.parametrize("shards", [None, (64, 64, 3)])
+def test_chunks_of_a_store_are_filled_too(shards: tuple[int, ...] | None, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    data = picture(3, SIZE)
+    zarr.create_array(tmp_path / "a.zarr", data=data, chunks=(32, 32, 3), shards=shards)
+    path = tmp_path / "a.zarr" / "c" / ("2/1/0" if shards is None else "1/0/0")
+    content = path.read_bytes()
+    places = range(len(content)) if shards is None else shard_index(content)[1]
+    path.write_bytes(bytes(byte ^ 0xAA if i in places else byte for i, byte in enumerate(content)))
+    with pytest.raises(CorruptImageError):
+        imgrs.open(tmp_path / "a.zarr").compute()
+    img = imgrs.open(tmp_path / "a.zarr", on_error="fill")
+    boxes = [(32, 64, 64, 96)]
+    assert [box for box, _ in img.damaged()] == boxes
+    for chunks in ((17, 23), (64, 64), (200, 200)):
+        np.testing.assert_array_equal(img.compute(chunks=chunks), filled(data, boxes))
+
+
+def shard_index(content: bytes) -> list[range]:
+    """Where a shard of 2 x 2 chunks has each of them: offsets and lengths, and a checksum, stand at its end."""
+    numbers = np.frombuffer(content[-4 - 4 * 16 : -4], "<u8").reshape(-1, 2)
+    return [range(int(offset), int(offset + length)) for offset, length in numbers]
+
+
 @pytest.mark.parametrize("on_error", ["raise", "fill"])
 def test_what_is_damaged_is_listed_by_tile_and_reason(on_error: str, tmp_path: Path) -> None:
     damaged_tiff(tmp_path / "a.tif", (2, 14))
