@@ -342,7 +342,7 @@ def of_size(data: bytes, width: int, height: int) -> bytes:
 
 
 def test_the_forecast_counts_what_a_decoder_holds() -> None:
-    with dask.config.set({"imgrs.max-decode-bytes": 1 << 34}):
+    with dask.config.set({"imgrs.max-decode-bytes": 1 << 34, "imgrs.max-decode-ratio": 1 << 30}):
         peaks = {}
         for progressive in (False, True):
             img = imgrs.open(of_size(coded(picture("RGB"), progressive=progressive), 20_000, 20_000))
@@ -359,9 +359,10 @@ def test_the_forecast_counts_what_a_decoder_holds() -> None:
 
 def test_limits_are_those_of_what_is_decoded_at_a_time() -> None:
     small = picture("RGB")
-    assert imgrs.open(of_size(coded(small), 30_000, 30_000)).size == (30_000, 30_000)
-    with pytest.raises(LimitError, match=r"coefficients .*max-decode-bytes"):
-        imgrs.open(of_size(coded(small, progressive=True), 30_000, 30_000))
+    with dask.config.set({"imgrs.max-decode-ratio": 1 << 30}):
+        assert imgrs.open(of_size(coded(small), 30_000, 30_000)).size == (30_000, 30_000)
+        with pytest.raises(LimitError, match=r"coefficients .*max-decode-bytes"):
+            imgrs.open(of_size(coded(small, progressive=True), 30_000, 30_000))
 
 
 # Damage

@@ -16,9 +16,6 @@ from imgrs.errors import CorruptImageError, DamagedImageWarning
 from imgrs.io.format import Reader
 from imgrs.types import Pixels, Region, Spec
 
-ROWS = 4 << 20
-"""Bytes of rows that are filled at a time."""
-
 
 class FilledReader(Reader):
     """Another reader's image, with 0 where that cannot decode it. Pickles as that reader."""
@@ -49,12 +46,11 @@ class FilledReader(Reader):
     def unit_at(self, shrink: int) -> tuple[int, int]:
         return self.reader.unit_at(shrink)
 
-    def decoding_bytes(self, shrink: int = 1) -> int:
-        in_order = self.reads_regions or type(self.reader).strips is not Reader.strips
-        return self.reader.decoding_bytes(shrink) + (0 if in_order else self.shrunk(shrink).nbytes)
-
     def stored_bytes(self, region: Region, shrink: int = 1) -> int:
         return self.reader.stored_bytes(region, shrink)
+
+    def decoding_bytes(self, shrink: int = 1) -> int:
+        return self.reader.decoding_bytes(shrink)
 
     def read(self, region: Region, shrink: int = 1) -> Pixels:
         try:
@@ -62,24 +58,24 @@ class FilledReader(Reader):
         except CorruptImageError:
             spec = self.shrunk(shrink)
             out = np.zeros((region.height, region.width, spec.bands), spec.dtype)
-            for part, pixels, reason in decoded(self.reader, region, shrink):
-                shared = part & region
-                if pixels is None:
-                    self._warn(part, reason)
-                else:
-                    out[shared.slices_in(region)] = pixels[shared.slices_in(part)]
+            self._put(out, region, shrink)
             return out
 
-    def strips(self, shrink: int = 1) -> Iterator[Pixels]:
-        spec = self.shrunk(shrink)
-        for part, pixels, reason in decoded(self.reader, spec.region, shrink):
-            if pixels is not None:
-                yield pixels
+    def decode_into(self, out: Pixels, shrink: int = 1) -> None:
+        try:
+            self.reader.decode_into(out, shrink)
+        except CorruptImageError:
+            out[...] = 0
+            self._put(out, self.shrunk(shrink).region, shrink)
+
+    def _put(self, out: Pixels, region: Region, shrink: int) -> None:
+        """Decode to an array of zeros what can be decoded of a region."""
+        for part, pixels, reason in decoded(self.reader, region, shrink):
+            if pixels is None:
+                self._warn(part, reason)
                 continue
-            self._warn(part, reason)
-            rows = max(1, ROWS // (spec.width * spec.pixel_bytes))
-            for piece in part.tiles((spec.width, rows)):
-                yield np.zeros((piece.height, piece.width, spec.bands), spec.dtype)
+            shared = part & region
+            out[shared.slices_in(region)] = pixels[shared.slices_in(part)]
 
     def _warn(self, part: Region, reason: str) -> None:
         if not part.empty and _said.first(self.resource.identity):
@@ -94,7 +90,7 @@ def decoded(reader: Reader, region: Region, shrink: int = 1) -> Iterator[tuple[R
     part is empty where all rows are there, and only what stands behind them is damaged.
     """
     spec = reader.shrunk(shrink)
-    if reader.reads_regions:
+    if reader.reads_regions or reader.unit_at(shrink) != spec.size:
         for unit in _units(region, reader.unit_at(shrink)):
             part = unit & region
             try:

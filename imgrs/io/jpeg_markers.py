@@ -29,6 +29,8 @@ MOST_SEGMENTS = 10_000
 """Segments that a header may have: room for half a gigabyte of profiles."""
 MOST_TABLES = 1 << 20
 """Bytes of tables that a header may have; those of real files are some thousands."""
+MOST_FILL = 1 << 16
+"""Bytes without a meaning that may stand before a marker."""
 CHUNK = 1 << 20
 """Bytes of coded data that are searched at a time."""
 
@@ -132,11 +134,13 @@ def read_header(file: BinaryIO, name: str) -> Header:
 
 
 def _next_marker(file: BinaryIO, name: str) -> int:
-    """The code of a marker; any number of 0xFF may stand before it, and 0xFF00 says nothing."""
-    while True:
+    """The code of a marker; some 0xFF may stand before it, and 0xFF00 says nothing."""
+    for _ in range(MOST_FILL):
         lead, at = file.read(1), file.tell() - 1
         code = file.read(1)
-        while code == b"\xff":
+        for _ in range(MOST_FILL):
+            if code != b"\xff":
+                break
             code = file.read(1)
         if not lead or not code:
             raise TruncatedImageError(f"{name} ends within its header")
@@ -145,6 +149,17 @@ def _next_marker(file: BinaryIO, name: str) -> int:
         if code != b"\0":
             return code[0]
         file.seek(-1, 1)
+    raise CorruptImageError(f"{name}: the header is damaged at byte {file.tell():,}: nothing but fill bytes")
+
+
+def count_scans(resource: Resource, header: Header, most: int) -> int:
+    """How many scans the coded data has; no more than ``most`` and one are counted."""
+    found, at = 1, header.coded
+    while found <= most and at < resource.size:
+        data = resource.read(at, CHUNK + 1)  # a marker may lie across two chunks
+        found += data.count(bytes((0xFF, SCAN)))
+        at += CHUNK
+    return found
 
 
 def _header(

@@ -8,7 +8,9 @@ coded rows of both neighbors, so that its pixels are those of the whole image.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,8 @@ import numpy as np
 from imgrs.errors import TruncatedImageError, UnsupportedFormatError
 from imgrs.io import jpeg_markers, segments
 from imgrs.io.jpeg_markers import Header, Restarts
-from imgrs.io.limits import check_unit
+from imgrs.io.limits import check_ratio, check_scans, check_unit, limit_of
+from imgrs.io.mapping import mapped
 from imgrs.io.pillow import PillowReader
 from imgrs.io.resource import BytesResource, Resource, as_file
 from imgrs.io.whole import decoding
@@ -58,7 +61,8 @@ class _Whole(PillowReader):
 class JpegReader(_Whole):
     """A JPEG file. Pickles as its resource, and reads the header again where it lands."""
 
-    def __init__(self, resource: Resource) -> None:
+    def __init__(self, resource: Resource, most_scans: int | None = None) -> None:
+        self._most_scans = limit_of("decode-scans") if most_scans is None else most_scans
         with as_file(resource) as file:
             self._header = jpeg_markers.read_header(file, resource.name)
         _check_supported(self._header, resource.name)
@@ -71,10 +75,11 @@ class JpegReader(_Whole):
             self.unit = (self.spec.width, self._rows * self._header.block[1])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return JpegReader, (self.resource,)
+        return JpegReader, (self.resource, self._most_scans)
 
     def check_limit(self) -> None:
         what = "a row of blocks" if self._header.one_scan else "the image's coefficients"
+        check_ratio(self.resource.name, "the image", self.spec.nbytes, self.resource.size, "jpeg")
         check_unit(self.resource.name, what, self._working_bytes)
 
     @property
@@ -177,11 +182,62 @@ class JpegReader(_Whole):
 
     def decode_into(self, out: Pixels, shrink: int = 1) -> None:
         if shrink > 1:
-            super().decode_into(out, shrink)
+            out[:] = self.read(self.shrunk(shrink).region, shrink)
             return
         self._check_end()
         with self.resource.buffer() as data:
             self._decode(data, out)
+
+    def strips(self, shrink: int = 1) -> Iterator[Pixels]:
+        """The whole image; of a file that was cut short, the rows that are there, and then the error."""
+        try:
+            whole = self.read(self.shrunk(shrink).region, shrink)
+        except TruncatedImageError:
+            rows = self._rows_there() // shrink
+            if rows:
+                yield from self._first(rows, shrink)
+            raise
+        yield whole
+
+    def _first(self, rows: int, shrink: int) -> Iterator[Pixels]:
+        """The first rows of the image, some at a time."""
+        spec = self.shrunk(shrink)
+        with tempfile.TemporaryFile() as file:
+            file.truncate(spec.nbytes)
+            with mapped(file.fileno(), spec.nbytes, writable=True) as memory:
+                whole = np.frombuffer(memory, spec.dtype).reshape(spec.height, spec.width, spec.bands)
+                if shrink > 1:
+                    ended = BytesResource(self.resource.read() + _END, self.resource.name)
+                    whole[:] = _Whole(ended, "JPEG").read(spec.region, shrink)
+                else:
+                    with self.resource.buffer() as data:
+                        self._decode(data, whole)
+                for strip in Region(0, 0, spec.width, rows).tiles((spec.width, max(1, STRIP // self._row_bytes))):
+                    yield whole[strip.top : strip.bottom].copy()
+
+    def _rows_there(self) -> int:
+        """How many rows of a file that was cut short are decoded before it ends.
+
+        It is decoded at 1/8 over two colors: rows that are alike were written. libjpeg holds back what may still change.
+        """
+        import PIL.Image
+
+        if not self._header.one_scan:
+            return 0  # all rows change until the last scan
+        written = []
+        for color in (0, 255):
+            with self._opened() as image:
+                image.draft(None, (image.width // 8, image.height // 8))
+                bands = len(image.getbands())
+                image.im = PIL.Image.new(image.mode, image.size, color if bands == 1 else (color,) * bands).im
+                with suppress(OSError):  # that it is cut short is known
+                    image.load()
+                image.tile = []  # type: ignore[attr-defined]  # what was decoded is the image
+                written.append(np.array(image).reshape(image.height, -1))
+        missing = (written[0] != written[1]).any(axis=1)
+        high = self._header.block[1]
+        units = (int(np.argmax(missing)) if missing.any() else len(missing)) * 8 // high
+        return min(self.spec.height, max(0, units - self._header.subsampled_down) * high)
 
     def _decode(self, data: Any, out: Pixels) -> None:
         """Decode a JPEG in a buffer at full size by libjpeg, with no copy on the way."""
@@ -193,7 +249,13 @@ class JpegReader(_Whole):
             np.invert(out, out=out)  # Adobe stores how much is left white, and everyone reads it so
 
     def _check_end(self) -> None:
-        """Raise ``TruncatedImageError`` where no end marker follows: without it, gray is decoded for what is missing."""
+        """Raise ``TruncatedImageError`` where no end marker follows: without it, gray is decoded for what is missing.
+
+        Raises ``LimitError`` where there are too many scans.
+        """
+        if not self._header.one_scan:
+            scans = jpeg_markers.count_scans(self.resource, self._header, self._most_scans)
+            check_scans(self.resource.name, scans, self._most_scans)
         if self._rows is not None:
             _restarts(self.resource.identity, self._header).check(self.resource)
             return

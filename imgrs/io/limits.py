@@ -91,9 +91,14 @@ def check_ratio(name: str, what: str, claimed: int, stored: int, codec: str = ""
         )
 
 
-def check_scans(name: str, scans: int) -> None:
-    """Raise ``LimitError`` where a progressive image asks for too many passes."""
-    _check("decode-scans", name, f"the image has {scans:,} scans", scans)
+def check_scans(name: str, scans: int, most: int) -> None:
+    """Raise ``LimitError`` where a progressive image asks for more than ``most`` passes.
+
+    They are counted when it is decoded, so the limit is what ``limit_of("decode-scans")`` was when it was opened.
+    """
+    if scans > most:
+        way_out = _way_out("decode-scans", 2 * scans)
+        raise LimitError(f"{name}: the image has {scans:,} scans or more, the limit is {most:,}; {way_out}")
 
 
 def check_metadata(name: str, what: str, size: int) -> None:
@@ -111,10 +116,15 @@ def admitted() -> Iterator[None]:
         _admitted.reset(token)
 
 
-def _check(limit: str, name: str, claim: str, value: int) -> None:
+def limit_of(limit: str) -> int:
+    """What holds now: ``"decode-bytes"``, ``"decode-scans"``, ..."""
     import dask.config
 
-    most = int(dask.config.get(f"imgrs.max-{limit}", _LIMITS[limit]))
+    return int(dask.config.get(f"imgrs.max-{limit}", _LIMITS[limit]))
+
+
+def _check(limit: str, name: str, claim: str, value: int) -> None:
+    most = limit_of(limit)
     if value > most and not _admitted.get():
         raise LimitError(f"{name}: {claim}, more than the limit of {most:,}; {_way_out(limit, value)}")
 

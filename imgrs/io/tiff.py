@@ -70,6 +70,9 @@ class TiffReader(Reader):
         self.resource, self.page = resource, page
         self._levels, self.info = _read(resource, page)
         full = self._levels[1]
+        for level in self._levels.values():
+            level.check_limits(resource.name, resource.size)
+        self.missing = full.beyond
         self.spec, self.unit = full.spec, full.unit
         self.shrinks = tuple(self._levels)
         in_order = full.unit[0] >= full.spec.width and full.unit_bytes > LARGEST_SHARED

@@ -6,15 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from imgrs.errors import CorruptImageError, TruncatedImageError, UnsupportedFormatError
-from imgrs.io.limits import check_unit
+from imgrs.errors import CorruptImageError, UnsupportedFormatError
+from imgrs.io.limits import check_ratio, check_unit
 from imgrs.io.resource import Resource
-from imgrs.io.tiff_decode import FAX, JPEGS, LZW, NAMES, OLD_JPEG, PICTURES, Coding
+from imgrs.io.tiff_decode import FAX, JPEGS, LZW, NAMES, OLD_JPEG, PACKBITS, PICTURES, Coding
 from imgrs.io.tiff_meaning import RGB, YCBCR, meaning_of
 from imgrs.types import Pixels, Region
 
 MOST_TABLES = 1 << 26
 """Tiles or strips that a header may claim."""
+_REACH = dict.fromkeys(JPEGS, "jpeg") | {
+    LZW: "lzw", 8: "deflate", 32946: "deflate", PACKBITS: "packbits", 34925: "lzma", 34926: "zstd", 50000: "zstd",
+}  # fmt: skip
+"""Compressions of which it is known how much a byte can stand for."""
 PIECE = 1 << 20
 """Bytes of rows that are read at a time where nothing is compressed, about."""
 _DIFFERENCES = (LZW, 8, 32946, 34925, 34926, 50000)
@@ -70,14 +74,29 @@ class Page:
             )
         self.offsets = np.asarray(offsets[:count], np.int64) + skipped
         self.lengths = np.asarray(lengths[:count], np.int64)
-        if self.offsets.min() < 0 or self.lengths.min() < 0 or self.offsets.max() > file_size:
+        self.beyond: str | None = None
+        """Why not all of the image can be there; None where it may be."""
+        if self.offsets.min() < 0 or self.lengths.min() < 0:
+            raise CorruptImageError(f"{name}: the tables of {self.kind}s hold negative numbers")
+        if self.offsets.max() > file_size:
             beyond = int(np.argmax(self.offsets))
-            raise TruncatedImageError(f"{name}: {self.kind} {beyond} starts beyond the end of the file")
-        if not self.offsets.any() and not self.lengths.any() and width * height > 1 << 28:
-            raise CorruptImageError(f"{name}: {width}x{height} pixels are claimed, and none is stored")
+            self.beyond = f"{name}: {self.kind} {beyond} starts beyond the end of the file"
         if self.kind == "strip" and self.coding.compression == 1 and self.coding.subsampling == (1, 1):
             self._cut_anew()
-        check_unit(name, f"a {self.kind}", self.unit_bytes)
+
+    def check_limits(self, name: str, file_size: int) -> None:
+        """Raise ``LimitError`` where a tile is too large, or all that are stored claim more than their bytes can hold.
+
+        Tiles that are left out claim nothing, and several may share the same bytes.
+        """
+        check_unit(name, f"a {self.kind}", self.unit_bytes, self.unit[0] * self.unit[1])
+        check_ratio(name, "the image", self.spec.nbytes, file_size)
+        if self.coding.compression in _REACH:
+            stored = int(np.count_nonzero(self.lengths))
+            claimed = stored * self.coding.stored_row(self.unit[0]) * self.unit[1]
+            if self.kind == "strip":  # the last may be shorter
+                claimed = min(claimed, self.coding.stored_row(self.unit[0]) * self.spec.height * self.planes)
+            check_ratio(name, "the image", claimed, int(self.lengths.sum()), _REACH[self.coding.compression])
 
     @property
     def unit_bytes(self) -> int:
