@@ -90,7 +90,7 @@ BOMBS = {
     "other": bombs.other_bombs,
 }
 HARMLESS = {
-    "strips of no rows", "a strip of 4 GB at the end",
+    "strips of no rows", "a strip of 4 GB at the end", "a million reduced copies",
     "a strip before the start", "reduced copies that contain themselves",
     "EXIF that contains itself", "GPS that contains itself", "XML that grows", "XMP that grows", "XML that reads a file",
     "OME of a million planes", "OME of other planes", "ImageJ of a million planes", "shaped as 10 TB", "resolution 1/0",
