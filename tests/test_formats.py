@@ -200,7 +200,7 @@ def region(format: Format, folder: Path) -> str:
     if found is None:
         return ""
     path, img = found
-    box = (9, 7, img.width // 7, img.height // 6)
+    box = (9, 7, img.width // 7, img.height // 10)
     with bytes_read() as read, bytes_read_by_others(format.name) as others:
         part = opened(format, path, img).crop(box).compute()
     np.testing.assert_array_equal(part, img.compute()[box[1] : box[3], box[0] : box[2]])

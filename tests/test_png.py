@@ -209,3 +209,14 @@ def test_stored_blocks_of_any_length(length: int) -> None:
     png = png_read.stored_png(rows.shape[1] - 1, len(rows), 8, 0, rows.reshape(-1))
     np.testing.assert_array_equal(imagecodecs.png_decode(png.tobytes()), rows[:, 1:])
     Pillow.open(io.BytesIO(png.tobytes())).verify()
+
+
+def test_interlaced_files_are_kept_in_a_scratch_file_where_they_do_not_fit(tmp_path: Path) -> None:
+    pyvips = pytest.importorskip("pyvips")
+    data = np.random.default_rng(0).integers(0, 256, (3_000, 2_500, 3), np.uint8)
+    path = tmp_path / "a.png"
+    pyvips.Image.new_from_memory(data, 2_500, 3_000, 3, "uchar").pngsave(str(path), interlace=True, compression=1)
+    img = imgrs.open(path).brightness(10)
+    options: dict[str, Any] = {"memory_limit": "40MiB", "workers": 1, "chunks": (256, 256)}
+    assert "decoded once in scratch files" in img.explain(**options)
+    np.testing.assert_array_equal(img.compute(**options), np.minimum(data.astype(int) + 10, 255))
