@@ -92,7 +92,7 @@ BOMBS = {
 HARMLESS = {
     "strips of no rows", "a strip of 4 GB at the end", "a million reduced copies",
     "a strip before the start", "reduced copies that contain themselves",
-    "EXIF that contains itself", "GPS that contains itself", "XML that grows", "XMP that grows", "XML that reads a file",
+    "EXIF that contains itself", "GPS that contains itself", "XMP that grows",
     "OME of a million planes", "OME of other planes", "ImageJ of a million planes", "shaped as 10 TB", "resolution 1/0",
     "resolution 1/1", "resolution 1/4294967295", "an empty palette", "10,000 empty pieces",
     "100,000 empty chunks", "EXIF in a circle", "EXIF of 4 GB", "EXIF of circle", "EXIF of nothing",
