@@ -120,6 +120,11 @@ def test_folders_go_to_urls() -> None:
     info = json.loads(system.cat_file("/out/a.iiif/info.json"))
     assert (info["width"], info["height"]) == (100, 80)
     assert system.exists("/out/a.iiif/0,0,32,32/32,32/0/default.jpg")
+    for size in ((300, 200), (100, 80)):  # the second replaces the first
+        imgrs.fromarray(pixels("uint8", 3, size)).save("memory://out/b.dzi", tile=32)
+    assert b'Width="100"' in system.cat_file("/out/b.dzi")
+    assert system.exists("/out/b_files/7/3_2.jpg")
+    assert not system.exists("/out/b_files/9")
     system.store.clear()
 
 

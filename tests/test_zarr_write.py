@@ -18,7 +18,7 @@ import zarr
 
 import imgrs
 from imgrs.errors import ArgumentError, CorruptImageError, SaveError
-from imgrs.io import files
+from imgrs.io.files import FolderEncoder
 from tests.oracle import evaluate
 from tests.test_files import pixels
 from tests.test_formats import KINDS, image
@@ -84,13 +84,13 @@ def test_a_pyramid_has_every_level(size: tuple[int, int], options: dict[str, Any
 
 def watch_writing(monkeypatch: Any, names: list[str]) -> None:
     """Add the name of each file that this process writes to ``names``."""
-    real = files._write
+    real = FolderEncoder._write
 
-    def watched(folder: str, name: str, data: bytes) -> None:
+    def watched(self: FolderEncoder, folder: str, name: str, data: bytes) -> None:
         names.append(name)
-        real(folder, name, data)
+        real(self, folder, name, data)
 
-    monkeypatch.setattr(files, "_write", watched)
+    monkeypatch.setattr(FolderEncoder, "_write", watched)
 
 
 WAYS: list[dict[str, Any]] = [

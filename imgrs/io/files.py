@@ -43,14 +43,15 @@ class FolderEncoder(TileEncoder):
         if "://" in path:
             from imgrs.io.remote import forget
 
-            forget(path, self.folder)
+            for address in self.parts(path).values():
+                forget(address, self.folder)
         else:
             os.makedirs(path, exist_ok=True)
         return 0
 
     def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[Placed]]:
         for number, data in tiles:
-            _write(path, self._name(number), data)
+            self._write(path, self._name(number), data)
         return offset, [(number, 0, len(data)) for number, data in tiles]
 
     def stored(self, path: str, placed: Placed) -> bytes:
@@ -59,26 +60,27 @@ class FolderEncoder(TileEncoder):
 
     def finish(self, path: str, offset: int, placed: list[Placed]) -> None:
         for name, data in self.documents().items():
-            _write(path, name, data)
+            self._write(path, name, data)
+
+    def _write(self, folder: str, name: str, data: bytes) -> None:
+        """Write a file of ``folder``: a path whose parts take their names in the end, or a URL, where they have them."""
+        if "://" in folder:
+            from imgrs.io.remote import pipe
+
+            part, _, rest = name.partition("/")
+            address = self.parts(folder).get(part)
+            pipe(f"{folder}/{name}" if address is None else f"{address}/{rest}" if rest else address, data)
+            return
+        path = os.path.join(folder, name)
+        try:
+            _write_local(path, data)
+        except FileNotFoundError:
+            _make_folders(folder, name)
+            _write_local(path, data)
 
     def _name(self, number: int) -> str:
         rows = (1 << COLUMN) - 1
         return self.name(number >> LEVEL, number >> COLUMN & rows, number & rows)
-
-
-def _write(folder: str, name: str, data: bytes) -> None:
-    """Write a file of ``folder``, a path or a URL; ``name`` may have slashes."""
-    if "://" in folder:
-        from imgrs.io.remote import pipe
-
-        pipe(f"{folder}/{name}", data)
-        return
-    path = os.path.join(folder, name)
-    try:
-        _write_local(path, data)
-    except FileNotFoundError:
-        _make_folders(folder, name)
-        _write_local(path, data)
 
 
 def _write_local(path: str, data: bytes) -> None:

@@ -275,7 +275,7 @@ def forget(url: str, mark: str) -> None:
     try:
         system.invalidate_cache()
         if system.exists(f"{target}/{mark}"):
-            system.rm_file(f"{target}/{mark}")  # it is no image from here on
+            system.rm(f"{target}/{mark}", recursive=True)  # it is no image from here on
             system.rm(target, recursive=True)
     except Exception as error:  # every file system of fsspec has its own
         raise SaveError(f"{url} could not be replaced: {error}") from error
