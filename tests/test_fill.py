@@ -27,7 +27,7 @@ from imgrs.errors import (
 from imgrs.io import fill, png_read, resource
 from imgrs.io.png_write import SIGNATURE
 from tests.hostile import png_chunks
-from tests.samples import SAMPLES, picture, sample
+from tests.samples import SAMPLES, picture, sample, saved
 
 Array = npt.NDArray[Any]
 SIZE = (150, 130)
@@ -204,6 +204,43 @@ def split_chunks(data: bytes, size: int) -> bytes:
             made += b"".join(chunk(b"IDAT", coded[i : i + size]) for i in range(0, len(coded), size))
         made += chunk(kind, content)
     return made
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"mode": "L"}, {"mode": "CMYK"}])
+def test_rows_of_a_jpeg_stay_up_to_its_end(options: dict[str, Any], tmp_path: Path) -> None:
+    """A file without restarts that was cut short: its first rows are those of the whole file, at every size."""
+    path = tmp_path / "a.jpg"
+    whole = saved(picture(4 if options.get("mode") == "CMYK" else 3, (500, 400)), "JPEG", **options)
+    path.write_bytes(whole[: len(whole) * 3 // 5])
+    expected = imgrs.open(whole)
+    with pytest.raises(TruncatedImageError):
+        imgrs.open(path).compute()
+    img = imgrs.open(path, on_error="fill")
+    (((left, top, right, bottom), reason),) = img.damaged()
+    assert (left, right, bottom) == (0, 500, 400)
+    assert 150 < top < 400
+    assert "ends before" in reason
+    wanted = filled(expected.compute(), [(0, top, 500, 400)])
+    ways: list[dict[str, Any]] = [
+        {"scheduler": "sync"},
+        {"chunks": (30, 20)},
+        {"chunks": (64, 64), "memory_limit": "4MiB"},
+    ]
+    for way in ways:
+        np.testing.assert_array_equal(img.compute(**way), wanted)
+    small, whole_small = [opened._node.op.reader for opened in (img, expected)]  # type: ignore[attr-defined]  # they are Opens
+    for shrink in small.shrinks[1:]:
+        region = small.shrunk(shrink).region
+        pixels, rows = small.read(region, shrink), top // shrink
+        np.testing.assert_array_equal(pixels[:rows], whole_small.read(region, shrink)[:rows])
+        assert not pixels[rows:].any()
+
+
+def test_a_progressive_jpeg_that_was_cut_short_has_no_final_row() -> None:
+    data = saved(picture(3, (100, 80)), "JPEG", progressive=True)
+    img = imgrs.open(data[: len(data) * 4 // 5], on_error="fill")
+    assert [box for box, _ in img.damaged()] == [(0, 0, 100, 80)]
+    assert not img.compute().any()
 
 
 def test_a_png_that_lacks_only_its_end_loses_no_pixel() -> None:

@@ -20,7 +20,7 @@ import tifffile
 from PIL import Image as Pillow
 
 import imgrs
-from imgrs.errors import CorruptImageError, ImgrsError, LimitError, UnsupportedFormatError
+from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError, LimitError, UnsupportedFormatError
 from imgrs.io import limits, metadata
 from tests import bombs
 from tests.hostile import HEADERS, Field, patched
@@ -38,6 +38,19 @@ def test_a_limit_is_named_and_can_be_raised(key: str, tmp_path: Path) -> None:
         imgrs.open(path)
     with dask.config.set({key: 30_000}):
         np.testing.assert_array_equal(imgrs.open(path).compute(), data)
+
+
+def test_limits_are_numbers_or_text_wherever_dask_looks_for_them() -> None:
+    with dask.config.set({"imgrs.max-decode-bytes": "4GiB"}):
+        limits.check_unit("a", "a tile", 4 << 30)
+        with pytest.raises(LimitError, match=r"4,294,967,297 bytes, more than the limit of 4,294,967,296"):
+            limits.check_unit("a", "a tile", (4 << 30) + 1)
+    for nonsense in ("much", [1], b"1"):
+        with (
+            dask.config.set({"imgrs.max-decode-pixels": nonsense}),
+            pytest.raises(ArgumentError, match="max-decode-pixels"),
+        ):
+            limits.check_unit("a", "a tile", 1, 1)
 
 
 def test_the_ratio_is_the_codecs_own_unless_one_is_set() -> None:
@@ -94,7 +107,7 @@ HARMLESS = {
     "a strip before the start", "reduced copies that contain themselves",
     "EXIF that contains itself", "GPS that contains itself", "XMP that grows",
     "OME of a million planes", "OME of other planes", "ImageJ of a million planes", "shaped as 10 TB", "resolution 1/0",
-    "resolution 1/1", "resolution 1/4294967295", "an empty palette", "10,000 empty pieces",
+    "resolution 1/1", "resolution 1/4294967295", "10,000 empty pieces",
     "100,000 empty chunks", "EXIF in a circle", "EXIF of 4 GB", "EXIF of circle", "EXIF of nothing",
     "a restart at every block", "restarts out of order", "restarts that are not there", "a million restarts",
     "a restart after 65,535 units", "version 9",

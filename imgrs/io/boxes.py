@@ -24,6 +24,8 @@ class Box:
     kind: bytes
     start: int
     end: int
+    missing: int = 0
+    """Bytes of it that the file lacks."""
 
     def content(self, resource: Resource, trusted: bool = False) -> bytes:
         """The content. Raises ``LimitError`` where it is too long for metadata, unless the file is our own."""
@@ -32,10 +34,10 @@ class Box:
         return resource.read(self.start, self.end - self.start)
 
 
-def boxes(resource: Resource, start: int = 0, end: int | None = None) -> Iterator[Box]:
+def boxes(resource: Resource, start: int = 0, end: int | None = None, cut: bool = False) -> Iterator[Box]:
     """The boxes from ``start`` to ``end`` (the end of the file), in order.
 
-    Raises ``TruncatedImageError`` where one reaches beyond ``end``.
+    Raises ``TruncatedImageError`` where one reaches beyond ``end``; with ``cut`` that one is the last, as far as it goes.
     """
     end = resource.size if end is None else end
     for _ in range(MOST):
@@ -52,12 +54,22 @@ def boxes(resource: Resource, start: int = 0, end: int | None = None) -> Iterato
         if length < content - start:
             raise CorruptImageError(f"{resource.name}: the {kind!r} box at byte {start:,} claims {length} bytes")
         if start + length > end:
-            raise TruncatedImageError(
-                f"{resource.name} ends within its {kind!r} box, {start + length - end:,} bytes short"
-            )
+            missing = start + length - end
+            if cut:
+                yield Box(kind, content, end, missing)
+                return
+            raise TruncatedImageError(f"{resource.name} ends within its {kind!r} box, {missing:,} bytes short")
         yield Box(kind, content, start + length)
         start += length
     raise CorruptImageError(f"{resource.name} holds more than {MOST:,} boxes")
+
+
+def shortage(resource: Resource) -> str | None:
+    """What to say of a file that is too short for its last box; None where it is not."""
+    for part in boxes(resource, cut=True):
+        if part.missing:
+            return f"{resource.name} ends within its {part.kind!r} box, {part.missing:,} bytes short"
+    return None
 
 
 def box(kind: bytes, content: bytes) -> bytes:

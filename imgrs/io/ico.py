@@ -44,7 +44,7 @@ class IcoReader(WholeReader):
 
     def __init__(self, resource: Resource) -> None:
         with decoding(resource.name, "ICO"):
-            size, stored = _largest(resource)
+            size, stored, missing = _largest(resource)
         self._png = PngReader(stored) if stored.data[:8] == SIGNATURE else None
         if self._png is None:
             (length, width, height) = struct.unpack_from("<Iii", stored.data)
@@ -55,6 +55,7 @@ class IcoReader(WholeReader):
                 f"{resource.name}: an icon of {size} pixels holds an image of {self._png.spec.size}"
             )
         super().__init__(resource, "ICO", self._png.spec if self._png else Spec(*size, 4, True), {})
+        self.missing = missing
 
     def __reduce__(self) -> tuple[Any, ...]:
         return IcoReader, (self.resource,)
@@ -65,8 +66,8 @@ class IcoReader(WholeReader):
         return PillowReader(self.resource, "ICO").read(self.spec.region)
 
 
-def _largest(resource: Resource) -> tuple[tuple[int, int], BytesResource]:
-    """The size and the stored bytes of the largest icon; of those with the fewest colors, as Pillow chooses."""
+def _largest(resource: Resource) -> tuple[tuple[int, int], BytesResource, str | None]:
+    """Size and bytes of the largest icon, as Pillow chooses: with the fewest colors; and what to say if bytes are missing."""
     (count,) = struct.unpack("<4xH", resource.read(0, 6))
     table = resource.read(6, 16 * count)
     if not count or len(table) < 16 * count:
@@ -79,6 +80,7 @@ def _largest(resource: Resource) -> tuple[tuple[int, int], BytesResource]:
     _, _, _, size, start, length = min(found)
     check_unit(resource.name, "an icon", length)
     data = resource.read(start, length)
-    if len(data) < max(length, 16):
-        raise TruncatedImageError(f"{resource.name} ends within its icon")
-    return size, BytesResource(data, resource.name)
+    missing = f"{resource.name} ends within its icon" if len(data) < max(length, 16) else None
+    if missing is not None and len(data) < 33:  # not even its header is there
+        raise TruncatedImageError(missing)
+    return size, BytesResource(data, resource.name), missing

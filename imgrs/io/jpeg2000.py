@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from imgrs.errors import ArgumentError, CorruptImageError, UnsupportedFormatError
-from imgrs.io.boxes import Box, box, boxes
+from imgrs.io.boxes import Box, box, boxes, shortage
 from imgrs.io.format import Encoder, Reader, WholeEncoder
 from imgrs.io.pillow import PillowEncoder, PillowFormat, PillowReader
 from imgrs.io.resource import BytesResource, Resource
@@ -89,6 +89,7 @@ class Jpeg2000Reader(PillowReader):
         if coded.bits > 16:
             raise UnsupportedFormatError(f"{resource.name}: samples of {coded.bits} bits are not supported")
         super().__init__(resource, "JPEG2000")
+        self.missing = None if resource.read(0, 2) == b"\xff\x4f" else shortage(resource)
         if not self._deep:
             self.shrinks = tuple(1 << level for level in range(1 + coded.halvings))
 
@@ -123,7 +124,7 @@ def _codestream(resource: Resource) -> _Codestream:
     """The main header: its markers up to the first tile (ITU-T T.800, annex A)."""
     start = 0
     if resource.read(0, 2) != b"\xff\x4f":
-        start = next(part.start for part in boxes(resource) if part.kind == b"jp2c")
+        start = next(part.start for part in boxes(resource, cut=True) if part.kind == b"jp2c")
     head = resource.read(start, _HEAD)
     if head[:4] != b"\xff\x4f\xff\x51":
         raise CorruptImageError(f"{resource.name}: the JPEG2000 header is damaged")
@@ -147,7 +148,9 @@ def _metadata(resource: Resource) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if resource.read(0, 2) == b"\xff\x4f":
         return found
-    for part in boxes(resource):
+    for part in boxes(resource, cut=True):
+        if part.missing:
+            return found
         if part.kind == b"jp2h":
             for inner in boxes(resource, part.start, part.end):
                 if inner.kind == b"colr" and resource.read(inner.start, 1) in (b"\2", b"\3"):

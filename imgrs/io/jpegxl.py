@@ -17,7 +17,7 @@ import numpy as np
 
 from imgrs.errors import ArgumentError, CorruptImageError, UnsupportedFormatError
 from imgrs.io import metadata
-from imgrs.io.boxes import Box, box, boxes
+from imgrs.io.boxes import Box, box, boxes, shortage
 from imgrs.io.format import Encoder, Format, Options, Reader, WholeEncoder
 from imgrs.io.jpegxl_header import parse, said_to_be_srgb
 from imgrs.io.options import check_image, check_options, check_side, check_whole
@@ -81,6 +81,7 @@ class JpegXlReader(WholeReader):
         bands = (1 if header.gray else 3) + header.alpha
         spec = Spec(header.width, header.height, bands, header.alpha, dtype, "gray" if header.gray else "srgb")
         super().__init__(resource, "JXL", spec, dict(_metadata(resource)), page)
+        self.missing = None if resource.read(0, 2) == b"\xff\x0a" else shortage(resource)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return JpegXlReader, (self.resource, self.page)
@@ -146,7 +147,7 @@ def _codestream_head(resource: Resource) -> bytes:
 
 
 def _parts(resource: Resource) -> Iterator[Box]:
-    for part in boxes(resource):
+    for part in boxes(resource, cut=True):
         if part.kind == b"ftyp" and resource.read(part.start, 4) != b"jxl ":
             raise CorruptImageError(f"{resource.name}: the container is not one of JPEG XL")
         yield part
@@ -158,6 +159,8 @@ def _metadata(resource: Resource) -> Iterator[tuple[str, bytes]]:
         return
     for part in _parts(resource):
         kind, content = part.kind, b""
+        if part.missing:
+            return
         if kind == b"brob":
             kind = resource.read(part.start, 4)
         if kind not in (b"Exif", b"xml "):

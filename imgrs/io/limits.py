@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 
-from imgrs.errors import LimitError
+from imgrs.errors import ArgumentError, LimitError
 
 MAX_BYTES = 1 << 30
 MAX_PIXELS = 1 << 29
@@ -78,11 +78,9 @@ def check_ratio(name: str, what: str, claimed: int, stored: int, codec: str = ""
 
     ``claimed`` counts bytes as they come from the codec: one per pixel of a palette image.
     """
-    import dask.config
-
     if claimed <= FREE or _admitted.get():
         return
-    limit = int(dask.config.get("imgrs.max-decode-ratio", None) or RATIOS.get(codec, MAX_RATIO))
+    limit = _configured("decode-ratio", RATIOS.get(codec, MAX_RATIO))
     if claimed > limit * stored:
         times = -(-claimed // max(stored, 1))
         raise LimitError(
@@ -118,15 +116,27 @@ def admitted() -> Iterator[None]:
 
 def limit_of(limit: str) -> int:
     """What holds now: ``"decode-bytes"``, ``"decode-scans"``, ..."""
-    import dask.config
-
-    return int(dask.config.get(f"imgrs.max-{limit}", _LIMITS[limit]))
+    return _configured(limit, _LIMITS[limit])
 
 
 def _check(limit: str, name: str, claim: str, value: int) -> None:
     most = limit_of(limit)
     if value > most and not _admitted.get():
         raise LimitError(f"{name}: {claim}, more than the limit of {most:,}; {_way_out(limit, value)}")
+
+
+def _configured(limit: str, default: int) -> int:
+    """A number from the configuration, or text such as ``"4GiB"``."""
+    import dask.config
+    import dask.utils
+
+    found = dask.config.get(f"imgrs.max-{limit}", None)
+    if found is None:
+        return default
+    try:
+        return int(dask.utils.parse_bytes(found))
+    except (TypeError, ValueError, AttributeError):
+        raise ArgumentError(f'imgrs.max-{limit} must be a number or text such as "4GiB", got {found!r}') from None
 
 
 def _way_out(limit: str, value: int) -> str:

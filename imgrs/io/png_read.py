@@ -191,6 +191,8 @@ class PngReader(PillowReader):
                 raise CorruptImageError(f"{name}: the checksum of a {kind.decode('latin-1')} chunk is wrong")
             if kind == b"IDAT":
                 yield from ((kind, piece) for piece in window.pieces(start, length))
+            elif kind == b"PLTE" and not 0 < length <= 768:
+                raise CorruptImageError(f"{name}: the palette has {length / 3:,.0f} colors, and may have 1 to 256")
             elif kind in (b"PLTE", b"tRNS"):
                 yield kind, window.read(start, length)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from imgrs.errors import ArgumentError, CorruptImageError, TruncatedImageError
+from imgrs.errors import ArgumentError, CorruptImageError
 from imgrs.io.format import Encoder, Reader
 from imgrs.io.pillow import PillowFormat, PillowReader
 from imgrs.io.resource import Resource
@@ -55,9 +55,10 @@ class WebpReader(WholeReader):
 
     def __init__(self, resource: Resource, page: int = 0) -> None:
         with decoding(resource.name, "WEBP"):
-            size, alpha, self._animated, info = _described(resource)
+            size, alpha, self._animated, info, missing = _described(resource)
         bands = 4 if alpha else 3
         super().__init__(resource, "WEBP", Spec(*size, bands, alpha), info, page)
+        self.missing = missing
 
     def __reduce__(self) -> tuple[Any, ...]:
         return WebpReader, (self.resource, self.page)
@@ -83,35 +84,36 @@ class WebpReader(WholeReader):
 
 
 def _chunks(resource: Resource) -> Iterator[tuple[bytes, int, int]]:
-    """Type, start and length of each chunk. Raises ``TruncatedImageError`` where one reaches beyond the file."""
+    """Type, start and length of each chunk; the file may be too short for the last one."""
     at = 12
     for _ in range(_MOST):
         head = resource.read(at, 8)
         if len(head) < 8:
             return
         kind, length = struct.unpack("<4sI", head)
-        if at + 8 + length > resource.size:
-            raise TruncatedImageError(f"{resource.name} ends within its {kind!r} chunk")
         yield kind, at + 8, length
         at += 8 + length + length % 2
     raise CorruptImageError(f"{resource.name} holds more than {_MOST:,} chunks")
 
 
-def _described(resource: Resource) -> tuple[tuple[int, int], bool, bool, dict[str, Any]]:
-    """Size, whether there is alpha, whether there are frames, and metadata."""
+def _described(resource: Resource) -> tuple[tuple[int, int], bool, bool, dict[str, Any], str | None]:
+    """Size, whether there is alpha, whether there are frames, metadata, and what to say of a file that is too short."""
     chunks = _chunks(resource)
+    missing = None
     kind, start, length = next(chunks, (b"", 0, 0))
     head = resource.read(start, min(length, 10))
+    if start + length > resource.size:
+        missing = f"{resource.name} ends within its {kind!r} chunk"
     if kind == b"VP8 ":
         if head[3:6] != b"\x9d\x01\x2a":
             raise CorruptImageError(f"{resource.name}: the WEBP header is damaged")
         width, height = struct.unpack_from("<HH", head, 6)
-        return (width & 0x3FFF, height & 0x3FFF), False, False, {}
+        return (width & 0x3FFF, height & 0x3FFF), False, False, {}, missing
     if kind == b"VP8L":
         if head[:1] != b"\x2f":
             raise CorruptImageError(f"{resource.name}: the WEBP header is damaged")
         (bits,) = struct.unpack_from("<I", head, 1)
-        return (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)), bool(bits >> 28 & 1), False, {}
+        return (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)), bool(bits >> 28 & 1), False, {}, missing
     if kind != b"VP8X":
         raise CorruptImageError(f"{resource.name}: a WEBP begins with pixels or a header, not with {kind!r}")
     flags, low, high = struct.unpack_from("<BxxxHB", head)
@@ -119,8 +121,10 @@ def _described(resource: Resource) -> tuple[tuple[int, int], bool, bool, dict[st
     low, high = struct.unpack_from("<HB", head, 7)
     info: dict[str, Any] = {}
     for kind, start, length in chunks:
-        if kind in _CHUNKS:
+        if start + length > resource.size:
+            missing = f"{resource.name} ends within its {kind!r} chunk"
+        elif kind in _CHUNKS:
             info[_CHUNKS[kind]] = resource.read(start, length)
         elif kind == b"ANIM":
             (info["loop"],) = struct.unpack("<4xH", resource.read(start, 6))
-    return (width, 1 + (low | high << 16)), bool(flags & _ALPHA), bool(flags & _ANIMATED), info
+    return (width, 1 + (low | high << 16)), bool(flags & _ALPHA), bool(flags & _ANIMATED), info, missing

@@ -270,7 +270,7 @@ def _image(folder: Folder) -> Contents:
     if image is None:
         raise UnsupportedFormatError(f"{folder.name} {_choices(folder, attributes)}")
     if len(image.paths) > MOST_LEVELS:
-        raise LimitError(f"{folder.name}: {len(image.paths)} sizes, more than the limit of {MOST_LEVELS}")
+        raise CorruptImageError(f"{folder.name} claims {len(image.paths)} sizes of one image")
     layout = ngff.layout(image.axes, folder.name)
     _each(lambda path: array(folder, path), image.paths, folder.remote)  # fetched at once; found again below
     full = _level(folder, image.paths[0], layout, image)
@@ -341,7 +341,8 @@ def _level(folder: Folder, path: str, layout: Layout | None, image: Multiscale |
     area = chunks[layout.y] * chunks[layout.x]
     if area < 256 and -(-height // chunks[layout.y]) * -(-width // chunks[layout.x]) > MOST_SMALL_CHUNKS:
         raise LimitError(
-            f"{name}: {width}x{height} pixels in chunks of {area}; the limit is {MOST_SMALL_CHUNKS:,} so small ones"
+            f"{name}: {width}x{height} pixels in chunks of {area}; the limit is {MOST_SMALL_CHUNKS:,} so small ones;"
+            " store it anew in larger chunks"
         )
     if image is None:
         encoding, alpha = ENCODINGS.get(bands, ("multiband", False))

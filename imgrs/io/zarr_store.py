@@ -14,16 +14,15 @@ import numpy as np
 import zarr
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 
-from imgrs.errors import CorruptImageError, ImgrsError, LimitError, UnsupportedFormatError
+from imgrs.errors import CorruptImageError, ImgrsError, UnsupportedFormatError
 from imgrs.io import inflate
 from imgrs.io.folder import Folder
+from imgrs.io.limits import check_metadata, limit_of
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
 
-MOST_DOCUMENT = 16 << 20
-"""Bytes of one JSON document; those of large plates take a few million."""
 FILTERS = {
     "bytes",
     "endian",
@@ -38,8 +37,6 @@ FILTERS = {
 }
 CHECKSUMS = {"crc32c", "crc32", "adler32", "fletcher32", "jenkins_lookup3"}
 """Codecs that keep the size of what they decode, about. Others are refused: some of numcodecs's run code from the file."""
-MOST_INNER = 1 << 22
-"""Inner chunks of a shard: their index takes 16 bytes for each."""
 GROWTH = 8
 """How many times larger than a chunk's pixels its decompressed bytes may be, for the filters' sake."""
 
@@ -60,10 +57,12 @@ def document(folder: Folder, name: str) -> dict[str, Any] | None:
 
 @functools.lru_cache(maxsize=128)
 def _document(folder: Folder, name: str) -> bytes | None:
-    data = folder.file(name, 0, MOST_DOCUMENT + 1)
-    if data is not None and len(data) > MOST_DOCUMENT:
-        raise LimitError(f"{folder.name}: {name} is larger than the limit of {MOST_DOCUMENT:,} bytes for a document")
-    return data
+    most = limit_of("metadata")
+    data = folder.file(name, 0, most + 1)
+    if data is None or len(data) <= most:
+        return data
+    check_metadata(folder.name, f"{name}, as far as it was read,", len(data))
+    return folder.file(name)  # it was let in where it was opened
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Coding:
         if size is None:
             raise CorruptImageError(f"{where}: the {self.compression} data of a chunk is damaged")
         if size > most:
-            raise LimitError(
+            raise CorruptImageError(
                 f"{where}: a chunk of {self.nbytes:,} bytes decompresses to {size:,} or more; its metadata or its data is wrong"
             )
 
@@ -130,8 +129,7 @@ def coding(found: Mapping[str, Any], name: str) -> Coding:
         if order["configuration"]["endian"] != "little":
             raise UnsupportedFormatError(f"{name}: an index of shards that is not little-endian is not supported")
         count = _samples(shape) // _samples(inner)
-        if count > MOST_INNER:
-            raise LimitError(f"{name}: a shard claims {count:,} chunks, more than the limit of {MOST_INNER:,}")
+        check_metadata(name, "the index of a shard", 16 * count)
         at_end = configuration.get("index_location", "end") == "end"
         names = [_named(codec) for codec in configuration["codecs"]]
         return _coding(names, _samples(inner) * itemsize, (count, at_end), name)
