@@ -27,7 +27,7 @@ FACTORS = (2.0, 1.5, 0.75, 0.5, 0.25, 0.1)
 """Of the size, for resizing."""
 COMPRESSIONS = ("none", "deflate", "lzw", "zstd", "jpeg", "webp")
 """Of TIFF."""
-FORMATS = ("png", "jpg", "bmp", "ppm", "npy", "webp", "qoi", "gif")
+FORMATS = ("png", "jpg", "bmp", "ppm", "npy", "webp", "qoi", "gif", "jp2", "avif", "zarr")
 SHRINKS = (2, 4, 8)
 MEASURABLE = 10_000
 """Pixels of a result, at least."""
