@@ -31,8 +31,8 @@ FORMATS = ("png", "jpg", "bmp", "ppm", "npy", "webp", "qoi", "gif", "jp2", "avif
 SHRINKS = (2, 4, 8)
 MEASURABLE = 10_000
 """Pixels of a result, at least."""
-STATISTICAL = ("auto_contrast",)
-"""Ops that take a statistic beside the image; they are left to their locality."""
+LEFT = ("auto_contrast", "map_tiles")
+"""Ops that take a statistic beside the image, or a user's function that may cost anything: left to their locality."""
 
 
 def least(work: Callable[[], Any], times: int = TIMES) -> float:
@@ -138,7 +138,7 @@ def _examples(dtype: str) -> Iterator[Any]:
             concrete
             and cls.__module__.startswith("imgrs.ops.")
             and not issubclass(cls, Source)
-            and cls.name not in STATISTICAL
+            and cls.name not in LEFT
         ):
             fields = {f.name: f for f in dataclasses.fields(cls)}
             needed = [n for n, f in fields.items() if f.default is dataclasses.MISSING and "example" not in f.metadata]

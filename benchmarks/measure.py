@@ -62,8 +62,9 @@ def run(job: Job, folder: Path, limit: float = LIMIT) -> Sample:
             timer.cancel()
         whole = time.perf_counter() - start
         if process.returncode or not answer.exists():
-            stopped = f"stopped after {limit:.0f} s" if whole >= limit else said.strip().splitlines()[-1:]
-            raise FailedError(f"{job.peer}: {stopped}")
+            if whole >= limit:
+                raise FailedError(f"stopped after {limit:.0f} s")
+            raise FailedError(f"{job.peer}: {' '.join(said.strip().splitlines()[-1:])}")
         return replace(Sample.of(answer.read_text(encoding="utf-8")), whole=whole)
 
 

@@ -150,6 +150,18 @@ def test_a_job_that_fails_says_whose_it_was(place: Path) -> None:
         measure.run(Job("vips", "memory", str(place / "missing.npy"), settings={"threads": 1}), FOLDER)
 
 
+def test_a_job_that_takes_too_long_is_stopped_and_shown(place: Path) -> None:
+    given = Job(
+        "ours", "memory", str(images.made(place, "npy", *SIZE)), settings={"threads": 1}, chain=(("blur", 1.0),)
+    )
+    with pytest.raises(measure.FailedError, match="stopped after 0 s"):
+        measure.run(given, FOLDER, limit=0.01)
+    row = compare.Row("half", {OURS: Measured(1.0, 1.0, 1.0)}, {"libvips": "stopped after 300 s", "Pillow": "no time"})
+    other = compare.Row("tone", {OURS: Measured(1.0, 1.0, 1.0), "libvips": Measured(1.0, 1.0, 1.0)}, {})
+    text = report.table([WORKLOADS["half"], WORKLOADS["tone"]], {"half": row, "tone": other})
+    assert "| half | 1 s | stopped after 300 s |" in text
+
+
 def test_targets_compare_with_a_peer_the_best_other_or_our_other_rows() -> None:
     def row(seconds: float) -> Measured:
         return Measured(seconds, seconds * 2, seconds * 100)
