@@ -1,6 +1,6 @@
 """The engine's figures: memory, latency, planning, overhead. Each part runs in its own process; nothing is asserted.
 
-    python benchmarks/figures.py [--folder FOLDER] [--huge] [part ...]
+    python -m benchmarks figures [--folder FOLDER] [--huge] [part ...]
 
 ``--huge`` adds a file nine times as large (30,000 x 30,000) to ``memory`` and ``window``; it needs 2 GB of disk.
 The machine's state shows in the control: the same busy loop, timed alone and in two processes at once.
@@ -15,9 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.measure import environment
 
 
 def best(work: Callable[[], Any], times: int = 5) -> float:
@@ -175,23 +177,30 @@ def overhead(folder: Path, side: int) -> None:
 PARTS = {f.__name__: f for f in (control, memory, window, imports, planning, overhead)}
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Run parts, each in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m benchmarks figures", description=__doc__, formatter_class=formatter)
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "imgrs-figures")
     parser.add_argument("--huge", action="store_true")
     parser.add_argument("--inside", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     given.folder.mkdir(parents=True, exist_ok=True)
     if given.inside:
         {**PARTS, "make": make}[given.parts[0]](given.folder, given.inside)
         return
     for part in ["make", *(given.parts or PARTS), "control"]:
         for side in (10_000, 30_000) if given.huge and part in ("make", "memory", "window") else (10_000,):
-            command = [sys.executable, __file__, part, "--folder", str(given.folder), "--inside", str(side)]
-            subprocess.run(command, check=True)
-
-
-if __name__ == "__main__":
-    main()
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks",
+                "figures",
+                part,
+                "--folder",
+                str(given.folder),
+                "--inside",
+                str(side),
+            ]
+            subprocess.run(command, check=True, env=environment("ours"))

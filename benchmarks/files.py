@@ -1,6 +1,6 @@
 """Files in and out, beside libvips: seconds and peak memory of whole processes, in turn; nothing is asserted.
 
-    python benchmarks/files.py [--side 30000] [--runs 1] [--folder FOLDER] [--write] [row ...]
+    python -m benchmarks files [--side 30000] [--runs 1] [--folder FOLDER] [--write] [row ...]
 
 Each row is one job, done by this package and by libvips (pyvips), each in a process of its own, A B A B; the median of the
 runs is shown. libvips has its best form: sequential access where the job allows it, its fastest deflate level, and the
@@ -18,9 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.measure import environment
 
 PAGE = Path(__file__).with_suffix(".md")
 LEVEL, QUALITY, TILE = 1, 85, 512
@@ -166,9 +168,21 @@ ROWS: dict[str, tuple[Callable[[Path, int], None], Callable[[Path, int], None]]]
 
 def timed(row: str, who: int, folder: Path, side: int) -> tuple[float, float]:
     """Seconds and peak MiB of one job, in a process of its own."""
-    command = [sys.executable, __file__, row, "--folder", str(folder), "--side", str(side), "--inside", str(who)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "files",
+        row,
+        "--folder",
+        str(folder),
+        "--side",
+        str(side),
+        "--inside",
+        str(who),
+    ]
     start = time.perf_counter()
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, env=environment("ours"))
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     if status:
@@ -214,16 +228,17 @@ def versions() -> str:
     return f"Python {platform.python_version()}, {found}; libvips {vips}; {os.cpu_count()} cores."
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Measure rows and print them as a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m benchmarks files", description=__doc__, formatter_class=formatter)
     parser.add_argument("rows", nargs="*", metavar="row", help=", ".join(ROWS))
     parser.add_argument("--side", type=int, default=30_000)
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "imgrs-files")
     parser.add_argument("--write", action="store_true", help=f"write the table to {PAGE.name}")
     parser.add_argument("--inside", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.inside is not None:
         jobs = {**ROWS, "make": (make, make)}
         jobs[given.rows[0]][given.inside](given.folder, given.side)
@@ -242,10 +257,6 @@ def main() -> None:
     after = control()
     print(after)
     if given.write:
-        head = "# Files, beside libvips\n\nMade by `python benchmarks/files.py --write`. Whole processes, imports included."
+        head = "# Files, beside libvips\n\nMade by `python -m benchmarks files --write`. Whole processes, imports included."
         page = [head, f"{versions()} Median of {given.runs}.", before, "\n".join(lines), after]
         PAGE.write_text("\n\n".join(page) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

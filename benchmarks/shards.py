@@ -1,6 +1,6 @@
 """Writing Zarr beside zarr-python: seconds and megabytes for one image, in shards of several sizes; nothing is asserted.
 
-    python benchmarks/shards.py [--side 10000] [--runs 3]
+    python -m benchmarks shards [--side 10000] [--runs 3]
 
 Ways take turns, and the median is shown; a save by imgrs waits for the disk, the others do not. zarr-python is given the
 same chunks, codecs and checksums: once the whole array in one call, and once shard by shard from two threads.
@@ -12,7 +12,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,13 @@ WAYS: dict[str, Callable[[Any, Path, int, int], None]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks shards", description=__doc__.splitlines()[0] if __doc__ else None
+    )
     parser.add_argument("--side", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=3)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     pixels = photograph(given.side).compute()
     print("| shard | chunk | way | seconds | seconds of processors | MB |\n|---|---|---|---|---|---|")
     for shard, tile in ((1024, 512), (2048, 256), (2048, 512), (2048, 1024), (4096, 512)):
@@ -80,7 +82,3 @@ def main() -> None:
         for name, taken in seconds.items():
             median = [statistics.median(column) for column in zip(*taken, strict=True)]
             print(f"| {shard} | {tile} | {name} | {median[0]:.2f} | {median[1]:.2f} | {size[name] / 1e6:.0f} |")
-
-
-if __name__ == "__main__":
-    main()

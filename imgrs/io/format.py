@@ -68,6 +68,11 @@ class Reader(ABC):
         """The whole image from the top down, in pieces of full width, as many as the format can be decoded in."""
         yield self.read(self.shrunk(shrink).region, shrink)
 
+    @property
+    def codec(self) -> str:
+        """How its pixels are stored, as costs of decoding are listed: the format, and the compression if it says one."""
+        return f"{self.format} {self.info.get('compression', '')}".strip()
+
     def __str__(self) -> str:
         """What listings show: the file's name without its folder."""
         return os.path.basename(self.resource.name)
@@ -108,6 +113,11 @@ class Encoder:
 
     folder: ClassVar[str] = ""
     """For formats of many files, what a folder of theirs always holds: only such a folder is ever replaced."""
+
+    @property
+    def codec(self) -> str:
+        """What it writes, as costs of encoding are listed: the format, and the compression if there are several."""
+        return f"{type(self).__name__.removesuffix('Encoder').upper()} {getattr(self, 'compression', '')}".strip()
 
     def parts(self, target: str) -> Mapping[str, str]:
         """What was written, within its path, and the names that it takes, the one that makes it an image last."""

@@ -148,6 +148,10 @@ class PillowEncoder(WholeEncoder):
     spec: Spec
     options: tuple[tuple[str, Any], ...]
 
+    @property
+    def codec(self) -> str:
+        return self.format
+
     def encode(self, pixels: Pixels) -> bytes | memoryview:
         import PIL.Image
 

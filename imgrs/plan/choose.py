@@ -179,7 +179,7 @@ def _stages(
             stages.append(Stage("fold", tuple(folds[image]), program, order, grid, reason))
     together: dict[Any, list[int]] = {}
     for place, (node, sink) in enumerate(zip(after, sinks, strict=True)):
-        together.setdefault(node.spec.size if sink is ANYWHERE else place, []).append(place)
+        together.setdefault(node.spec.size if sink.anywhere else place, []).append(place)
     for places in together.values():
         nodes, sink = tuple(dict.fromkeys(after[place] for place in places)), sinks[places[0]]
         program, order = program_of(nodes, slots)
@@ -250,12 +250,16 @@ class _Measured:
         self.largest = 0
         self.footprints = [0] * len(self.stages)
         """Bytes that a task of each stage takes at its peak."""
-        for i, stage in enumerate(self.stages):
-            self._measure(i, stage)
-        self.costs = {node: self._cost(node) for node in self.order}
+        self._each = {node: cost.per_pixel(node.op, node.spec, *(i.spec for i in node.inputs)) for node in self.order}
+        self._spent = [self._measure(i, stage) for i, stage in enumerate(self.stages)]
+        """Nanoseconds of each stage."""
+        self.costs = {node: self.decoded[node] * self._each[node] for node in self.order}
         """Nanoseconds spent on each node over all tiles of all stages."""
+        written = [(sink, node, cost.encoding(sink.codec, node.spec)) for sink, node in zip(sinks, after, strict=True)]
+        self._encoding = sum(each * node.spec.width * node.spec.height for sink, node, each in written)
+        self._at_the_end = sum(each * node.spec.width * node.spec.height for sink, node, each in written if sink.whole)
 
-    def _measure(self, index: int, stage: Stage) -> None:
+    def _measure(self, index: int, stage: Stage) -> float:
         most = max(1, min(SAMPLED, math.isqrt(STEPS_TO_MEASURE // len(stage.order))))
         sampled = stage.grid.sampled(most)
         totals, decoded = [0] * len(stage.order), [0] * len(stage.order)
@@ -271,15 +275,38 @@ class _Measured:
         grid = stage.grid
         scale = grid.width * grid.height / sum(region.area for region in sampled)
         whole = areas(stage.demand(Region(0, 0, grid.width, grid.height)))
+        made: Counter[Node] = Counter()
         for node, total, strips, area in zip(stage.order, totals, decoded, whole, strict=True):
             if node in self.slots and (stage.kind == "output" or node not in stage.nodes):
                 continue  # it is made elsewhere
             self.pixels[node] += round(total * scale)
-            self.decoded[node] += round(strips * scale)
+            made[node] += round(strips * scale)
             self.needed[node] = max(self.needed[node], min(area, node.spec.width * node.spec.height))
         if stage.kind == "fold":
             for node in stage.nodes:
-                self.pixels[node] = self.decoded[node] = self.needed[node] = node.spec.width * node.spec.height
+                self.pixels[node] = made[node] = self.needed[node] = node.spec.width * node.spec.height
+        self.decoded.update(made)
+        return sum(pixels * self._each[node] for node, pixels in made.items()) + self._handing_on(stage)
+
+    def _handing_on(self, stage: Stage) -> float:
+        """Nanoseconds to encode what an output stage makes, or to write it into an array."""
+        if stage.kind != "output":
+            return 0.0
+        each = (
+            cost.KEEP_WRITE * node.spec.pixel_bytes
+            if stage.sink.anywhere
+            else cost.encoding(stage.sink.codec, node.spec)
+            for node in stage.nodes
+        )
+        return stage.grid.width * stage.grid.height * sum(each)
+
+    def seconds(self, workers: int) -> float:
+        """How long the stages take, one after another: each on as many workers as it has tasks for."""
+        parallel = (
+            (spent + stage.tasks * cost.TASK) / min(workers, stage.tasks)
+            for spent, stage in zip(self._spent, self.stages, strict=True)
+        )
+        return (sum(parallel) + self._at_the_end) / 1e9
 
     @property
     def decoding(self) -> int:
@@ -295,15 +322,11 @@ class _Measured:
         sources = [node.op for node in self.order if isinstance(node.op, Source)]
         return max((op.decoding_bytes for op in sources if op.reads_regions is reads_regions), default=0)
 
-    def _cost(self, node: Node) -> float:
-        return self.decoded[node] * cost.per_pixel(node.op, node.spec, *(i.spec for i in node.inputs))
-
     @property
     def ideal(self) -> float:
-        """Nanoseconds that any plan spends: those for each needed pixel once."""
-        return sum(
-            spent * min(1.0, self.needed[node] / self.decoded[node]) for node, spent in self.costs.items() if spent
-        )
+        """Nanoseconds that any plan spends: those for each needed pixel once, and for encoding."""
+        once = (spent * min(1.0, self.needed[n] / self.decoded[n]) for n, spent in self.costs.items() if spent)
+        return sum(once) + self._encoding
 
     def in_order(self, more: Sequence[tuple[Node, str]]) -> dict[Node, str]:
         """What is kept, and ``more``, each behind what it is made from."""
@@ -364,7 +387,6 @@ def _forecast(measured: _Measured, settings: Settings, scratch: bool = False) ->
             read += whole if node in measured.kept else round(whole * share)
     per_byte = cost.SCRATCH_WRITE + cost.SCRATCH_READ if scratch else cost.KEEP_WRITE + cost.KEEP_READ
     keeping = per_byte * sum(measured.decoded[node] * node.spec.pixel_bytes for node in measured.kept)
-    nanoseconds = sum(measured.costs.values()) + keeping + tasks * cost.TASK
     return Forecast(
         peak_bytes=max(working, measured.decoding) + waiting + min(SHARED_TILES, 4 * tiled) + (not scratch) * kept,
         kept_bytes=kept,
@@ -372,7 +394,7 @@ def _forecast(measured: _Measured, settings: Settings, scratch: bool = False) ->
         stored_bytes=stored,
         pixels=sum(measured.pixels.values()),
         tasks=tasks,
-        seconds=nanoseconds / 1e9 / busy,
+        seconds=measured.seconds(settings.workers) + keeping / 1e9 / busy,
     )
 
 

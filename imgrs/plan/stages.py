@@ -72,10 +72,18 @@ ROWS = 8
 @dataclass(frozen=True)
 class Sink:
     """What becomes of output tiles: they are made in multiples of ``unit``, a file's own tile, and by whole rows of them
-    where ``by_rows``."""
+    where ``by_rows``. ``codec`` names the encoding, whose cost the plan counts; it is empty where there is no file."""
 
     unit: tuple[int, int] = (1, 1)
     by_rows: bool = False
+    codec: str = ""
+    whole: bool = False
+    """Whether the file is encoded at once from an array of all pixels."""
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether tiles go into an array."""
+        return self.whole or not self.codec
 
     def tile(self, side: tuple[int, int], spec: Spec) -> tuple[int, int]:
         """The tile of an image's grid that comes next to ``side``, in whole units."""

@@ -16,7 +16,7 @@ from imgrs.config import Settings
 from imgrs.graph.node import Node
 from imgrs.ops.source import FromDask
 from imgrs.plan.choose import plan
-from imgrs.plan.stages import ANYWHERE, Plan
+from imgrs.plan.stages import Plan
 from imgrs.run.graph import Builder, Graph, Key
 from imgrs.run.tasks import Into
 from imgrs.types import Pixels
@@ -48,7 +48,7 @@ class Arrays:
         self.pixels: dict[Node, Pixels] = {}
         self.keys: list[list[Key]] = []
         """The tiles of each stage."""
-        self._stages = [stage for stage in made.stages if stage.kind == "output" and stage.sink is ANYWHERE]
+        self._stages = [stage for stage in made.stages if stage.kind == "output" and stage.sink.anywhere]
         self._into: list[Into] = []
         self._shared = shared
         for stage in self._stages:

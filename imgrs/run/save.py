@@ -90,10 +90,10 @@ def sink_of(spec: Spec, format: str | None) -> Sink:
 
 def _sink(encoder: Encoder) -> Sink:
     if not isinstance(encoder, TileEncoder):
-        return ANYWHERE
+        return Sink(codec=encoder.codec, whole=True)
     width, height = encoder.unit
     larger = HALVINGS if encoder.levels > 1 else 0
-    return Sink((width << larger, height << larger), encoder.by_rows)
+    return Sink((width << larger, height << larger), encoder.by_rows, encoder.codec)
 
 
 class _WholeFile:
