@@ -78,9 +78,8 @@ def test_formats_cost_what_they_were_measured_at(tmp_path: Path) -> None:
 
 def seconds(img: imgrs.Image, sink: Sink | None = None, **options: Any) -> float:
     sinks = [] if sink is None else [sink]
-    return plan(
-        [img._node], config.settings(scheduler="threads", memory_limit="4GiB", **options), sinks
-    ).forecast.seconds
+    settings = config.settings(scheduler="threads", memory_limit="4GiB", chunks=(2048, 2048), **options)
+    return plan([img._node], settings, sinks).forecast.seconds
 
 
 @pytest.mark.parametrize("format", ["tiff", "png", "jpeg", "webp"])
