@@ -13,6 +13,8 @@ from PIL import Image as Pillow
 
 import imgrs
 from imgrs.errors import ArgumentError
+from imgrs.io.tiff_write import TiffEncoder
+from imgrs.types import Region
 from tests.test_files import pixels
 
 Array = npt.NDArray[Any]
@@ -139,3 +141,29 @@ def test_others_open_pyramids(tmp_path: Path) -> None:
     for level, size in enumerate(slide.level_dimensions):
         seen = np.asarray(slide.read_region((0, 0), level, size).convert("RGB"))
         np.testing.assert_array_equal(seen, imgrs.open(path, page=level).compute())
+
+
+class Tracked(bytes):
+    """Encoded bytes that tell how many of them are alive."""
+
+    alive = 0
+    most = 0
+
+    def __init__(self, data: bytes) -> None:
+        Tracked.alive += 1
+        Tracked.most = max(Tracked.most, Tracked.alive)
+
+    def __del__(self) -> None:
+        Tracked.alive -= 1
+
+
+def test_tiles_of_a_pyramid_are_forgotten_when_they_are_in_the_file(tmp_path: Path, monkeypatch: Any) -> None:
+    real = TiffEncoder.encode
+
+    def tracked(self: TiffEncoder, region: Region, pixels: Array, level: int = 0) -> list[tuple[int, bytes]]:
+        return [(number, Tracked(data)) for number, data in real(self, region, pixels, level)]
+
+    monkeypatch.setattr(TiffEncoder, "encode", tracked)
+    img = imgrs.fromarray(pixels("uint8", 3, (1_024, 1_024)))
+    img.save(tmp_path / "a.tif", pyramid=True, tile=16, scheduler="sync", workers=1, chunks=(64, 64))
+    assert 0 < Tracked.most <= 2 * (16 + 4 + 1)  # those of two tasks, of 256

@@ -51,9 +51,13 @@ class Place:
     start: int
     journal: Journal | None = None
 
-    def __call__(self, made: Encoded, before: tuple[int, list[Placed]] | None = None) -> tuple[int, list[Placed]]:
-        """Behind what was placed ``before``, so that the file's bytes are fixed; returns the next offset, and where."""
-        offset, placed = self.encoder.place(self.path, before[0] if before else self.start, made.tiles)
+    def __call__(self, made: Encoded, *after: Any) -> tuple[int, list[Placed]]:
+        """Behind what another call placed, if one is among ``after``, so that the file's bytes are fixed.
+
+        Returns the next offset, and where the tiles are. Whatever else is in ``after`` was only waited for.
+        """
+        before = next((result[0] for result in after if isinstance(result, tuple)), self.start)
+        offset, placed = self.encoder.place(self.path, before, made.tiles)
         if self.journal is not None:
             self.journal.record(Entry(made.job, offset, placed), self.encoder, made.rest)
         return offset, placed

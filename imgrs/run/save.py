@@ -156,11 +156,12 @@ class _TiledFile:
         for job, task in jobs.items():
             if job not in finished:
                 builder.graph[job] = task
-                before = self.keys[-1:]
+                rest = [rest_key(job)] if job in rests else []
+                builder.graph.update(dict.fromkeys(rest, (_rest, job)))
+                before = [] if encoder.scattered else self.keys[-1:]
                 self.keys.append(("place", *job))
-                builder.graph[self.keys[-1]] = (_placed, job) if encoder.scattered else (put, job, *before)
-            if job in rests and job not in finished:
-                builder.graph[rest_key(job)] = (_rest, job)
+                # It waits for the rest, too, or Dask would keep what was encoded until somebody needs the rest.
+                builder.graph[self.keys[-1]] = (_placed if encoder.scattered else put, job, *before, *rest)
             elif job in rests and journal is not None:
                 builder.graph[rest_key(job)] = (_Rest(journal, job[1]),)
 
@@ -191,5 +192,5 @@ def _rest(made: Encoded) -> Pixels | None:
     return made.rest
 
 
-def _placed(made: Encoded) -> tuple[int, list[Placed]]:
+def _placed(made: Encoded, rest: Pixels | None = None) -> tuple[int, list[Placed]]:
     return 0, made.placed
