@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.measure import environment
 
 PAGE = Path(__file__).with_suffix(".md")
-LEVEL, QUALITY, TILE = 1, 85, 512
+LEVEL, QUALITY, TILE, LIMIT = 1, 85, 512, "400MiB"
 
 
 def make(folder: Path, side: int) -> None:
@@ -56,7 +56,7 @@ def saved(source: str, target: str, **options: Any) -> Callable[[Path, int], Non
     def work(folder: Path, side: int) -> None:
         import imgrs
 
-        imgrs.open(folder / f"{side}.{source}").brightness(10).save(folder / target, **options)
+        imgrs.open(folder / f"{side}.{source}").brightness(10).save(folder / target, memory_limit=LIMIT, **options)
 
     return work
 
