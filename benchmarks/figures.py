@@ -19,17 +19,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import overheads
+from benchmarks.controls import busy
 from benchmarks.measure import environment
-
-
-def best(work: Callable[[], Any], times: int = 5) -> float:
-    """Seconds of the quickest of some runs."""
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+from benchmarks.overheads import best
 
 
 def peak_mib() -> float:
@@ -54,14 +47,7 @@ def make(folder: Path, side: int) -> None:
 
 def control(folder: Path, side: int) -> None:
     """A busy loop alone, and two at once: 1.0 means that two cores are there."""
-    loop = [sys.executable, "-c", "import time; t = time.process_time()\nwhile time.process_time() - t < 1: pass"]
-    alone = best(lambda: subprocess.run(loop, check=True), 1)
-
-    def both() -> None:
-        for process in [subprocess.Popen(loop) for _ in range(2)]:
-            process.wait()
-
-    print(f"control: two loops at once take {best(both, 1) / alone:.2f} times one alone")
+    print(f"control: two loops at once take {busy():.2f} times one alone")
 
 
 def memory(folder: Path, side: int) -> None:
@@ -105,34 +91,9 @@ def imports(folder: Path, side: int) -> None:
 
 
 def planning(folder: Path, side: int) -> None:
-    """Build a node; optimize and plan a chain of 1,000 ops."""
-    import imgrs
-    from imgrs import config
-    from imgrs.plan.choose import plan
-
-    base = imgrs.new("RGB", (10_000, 10_000), (1, 2, 3))
-
-    def chain(length: int) -> Any:
-        img = base
-        for i in range(length):
-            step = i % 5
-            if step == 0:
-                img = img.brightness(i % 7 + 1)
-            elif step == 1:
-                img = img.contrast(1.1)
-            elif step == 2:
-                img = img.saturate(1.1)
-            elif step == 3:
-                img = img.sharpen(0.1)
-            else:
-                img = img.sepia(0.1)
-        return img
-
-    build = best(lambda: chain(10_000)) / 10_000
-    img = chain(1_000)
-    settings = config.settings()
-    took = best(lambda: plan([img._node], settings))
-    print(f"planning: {build * 1e6:.1f} us to build a node, {took * 1e3:.0f} ms to optimize and plan 1,000 ops")
+    """Build a node, optimize and plan a long chain, and run a tile."""
+    for name, seconds in overheads.figures().items():
+        print(f"planning: {name}: {seconds * 1e3:.3f} ms")
 
 
 def overhead(folder: Path, side: int) -> None:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.controls import busy
 from benchmarks.measure import environment
 
 PAGE = Path(__file__).with_suffix(".md")
@@ -206,14 +207,7 @@ def measured(row: str, folder: Path, side: int, runs: int) -> str:
 
 def control() -> str:
     """A busy loop alone, and two at once: 1.0 means that two cores are there."""
-    loop = [sys.executable, "-c", "import time; t = time.process_time()\nwhile time.process_time() - t < 1: pass"]
-    start = time.perf_counter()
-    subprocess.run(loop, check=True)
-    alone = time.perf_counter() - start
-    start = time.perf_counter()
-    for process in [subprocess.Popen(loop) for _ in range(2)]:
-        process.wait()
-    return f"Control: two busy loops at once take {(time.perf_counter() - start) / alone:.2f} times one alone."
+    return f"Control: two busy loops at once take {busy():.2f} times one alone."
 
 
 def versions() -> str:
