@@ -11,6 +11,8 @@ import lzma
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -262,26 +264,31 @@ def _stamp(info: dict[str, Any]) -> str:
 def pipe(url: str, data: bytes) -> None:
     """Write a small file behind a URL. Raises ``SaveError``."""
     system, target = _system(url)
-    try:
+    with _refusals_told(url, "written"):
         system.makedirs(target.rpartition("/")[0], exist_ok=True)
         system.pipe_file(target, data)
-    except Exception as error:  # every file system of fsspec has its own
-        raise SaveError(f"{url} could not be written: {error}") from error
 
 
 def forget(url: str, mark: str) -> None:
     """Remove the folder behind a URL if it has the file ``mark``; nothing else is removed. Raises ``SaveError``."""
     system, target = _system(url)
-    try:
+    with _refusals_told(url, "replaced"):
         system.invalidate_cache()
         if system.exists(f"{target}/{mark}"):
             system.rm(f"{target}/{mark}", recursive=True)  # it is no image from here on
             system.rm(target, recursive=True)
-    except Exception as error:  # every file system of fsspec has its own
-        raise SaveError(f"{url} could not be replaced: {error}") from error
 
 
 def put(path: str, url: str) -> None:
-    """Copy a finished file to a URL."""
+    """Copy a finished file to a URL. Raises ``SaveError``."""
     system, target = _system(url)
-    system.put_file(path, target)
+    with _refusals_told(url, "written"):
+        system.put_file(path, target)
+
+
+@contextmanager
+def _refusals_told(url: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # every file system of fsspec has its own
+        raise SaveError(f"{url} could not be {what}: {error}") from error

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, cast
 from imgrs.graph.node import Node
 from imgrs.graph.op import Fold, Source
 from imgrs.ops.source import FromArray, FromDask
-from imgrs.plan.program import Program, Supplied
+from imgrs.plan.program import Supplied
 from imgrs.plan.stages import Grid, Plan, Stage
 from imgrs.run.tasks import DecodeToScratch, Finish, Gather, Pick, Then, ToScratch, Work, make
 from imgrs.types import Region
@@ -161,8 +161,3 @@ class Builder:
 
 def _unused(row: int, column: int) -> Key:
     raise KeyError((row, column))
-
-
-def program_of_stage(graph: Graph, name: str) -> Program:
-    """The program that a stage's tasks run."""
-    return cast(Program, graph[f"{name}-program"])

@@ -35,9 +35,11 @@ def landing(target: Any, encoder: Encoder) -> Iterator[str]:
         if encoder.folder:
             yield path  # the document that makes it an image is written last
             return
+        from imgrs.io.remote import put
+
         with _staged() as staged:
             yield staged
-            _put(staged, path)
+            put(staged, path)
     elif path is None or _is_stream(path):
         if encoder.folder:
             raise ArgumentError("save: this format is a folder of files; it needs a path or a URL")
@@ -106,12 +108,3 @@ def _opened(target: Any) -> Iterator[Any]:
         return
     with open(target, "wb") as stream:
         yield stream
-
-
-def _put(path: str, url: str) -> None:
-    from imgrs.io.remote import put
-
-    try:
-        put(path, url)
-    except Exception as error:  # every file system of fsspec has its own
-        raise SaveError(f"{url} could not be written: {error}") from error
