@@ -282,14 +282,22 @@ def encoded(kind: type[TileEncoder]) -> Iterator[list[tuple[int, bool]]]:
         yield calls
 
 
-def streamed(format: Format, folder: Path) -> str:
-    """No encode sees the whole image."""
+def in_pieces(format: Format) -> tuple[imgrs.Image, TileEncoder] | None:
+    """An image that takes several encodes, and its encoder; None where the format is encoded at once."""
     img = large(format)
     encoder = encoder_of(format, img)
     if not isinstance(encoder, TileEncoder):
+        return None
+    # A task makes all copies of its piece, so pieces are large where there are copies.
+    return (large(format, 2_500) if encoder.levels > 1 else img), encoder
+
+
+def streamed(format: Format, folder: Path) -> str:
+    """No encode sees the whole image."""
+    found = in_pieces(format)
+    if found is None:
         return ""
-    if encoder.levels > 1:
-        img = large(format, 2_500)  # a task makes all copies of its piece, so pieces are large
+    img, encoder = found
     with encoded(type(encoder)) as calls:
         saved(format, img, folder, **TILED.get(format.name, {}), chunks=(64, 64), scheduler="sync")
     assert len(calls) > 1
@@ -299,12 +307,10 @@ def streamed(format: Format, folder: Path) -> str:
 
 def parallel(format: Format, folder: Path) -> str:
     """Encoding is done by the tasks, and the file is the same as when one does it all."""
-    img = large(format)
-    encoder = encoder_of(format, img)
-    if not isinstance(encoder, TileEncoder):
+    found = in_pieces(format)
+    if found is None:
         return ""
-    if encoder.levels > 1:
-        img = large(format, 2_500)  # a task makes all copies of its piece, so pieces are large
+    img, encoder = found
     path = saved(format, img, folder, **TILED.get(format.name, {}), chunks=(64, 64), scheduler="sync")
     before = content_of(path)
     with encoded(type(encoder)) as calls:

@@ -114,6 +114,15 @@ def test_a_thumbnail_loads_no_compiler() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_small_calls_run_compiled_once_they_have_taken_as_long_as_loading() -> None:
+    ran: list[str] = []
+    kernel = Exact(lambda pixels: ran.append("plain"), lambda pixels: ran.append("fast"))
+    quarter: Array = np.zeros(compiled.WORTH // 4, np.uint8)
+    for _ in range(6):
+        kernel(quarter)
+    assert ran == ["plain"] * 3 + ["fast"] * 3
+
+
 def test_there_are_kernels() -> None:
     assert len(kernels()) >= 5
 

@@ -144,7 +144,7 @@ png_write.STRIP = 100_000
 def count(tile):
     with open('calls', 'a') as file:
         file.write('.')
-    if os.path.getsize('calls') == int(sys.argv[3]):
+    if os.path.getsize('calls') >= int(sys.argv[3]) > 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return 255 - tile
 img = imgrs.open('noise.tif').map_tiles(count).brightness(int(sys.argv[2]))
