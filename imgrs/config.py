@@ -8,6 +8,7 @@ under ``imgrs`` (which ``set_options``, a YAML file of Dask's, or an environment
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -28,6 +29,8 @@ _NAMED_SCHEDULERS = {
     "multiprocessing": "processes",
     "distributed": "distributed",
 }
+_MODULES = {"dask.threaded": "threads", "dask.local": "sync", "dask.multiprocessing": "processes"}
+"""The schedulers of Dask that have names here, by where they are."""
 _OPTIMIZERS = {True: "exact", False: "off", "exact": "exact", "off": "off", "fast": "fast"}
 
 _local: ContextVar[Mapping[str, Any]] = ContextVar("imgrs_options", default=MappingProxyType({}))
@@ -38,10 +41,20 @@ class Settings:
     """The options of one run. ``None`` is "choose": tile size, scheduler and workers are then the engine's choice."""
 
     chunks: tuple[int, int] | None
-    scheduler: Any  # a name, a distributed.Client, a callable as Dask takes it, or None
+    scheduler: Any  # a name, a distributed.Client, a callable as Dask takes it, or None where not even Dask was told
     workers: int
     memory_limit: int
     optimizer: str
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether tasks run in this process."""
+        return self.scheduler in (None, "threads", "sync")
+
+    @property
+    def on_this_host(self) -> bool:
+        """Whether all tasks run on this host, and may share files."""
+        return self.shares_memory or self.scheduler == "processes"
 
 
 @contextmanager
@@ -82,11 +95,23 @@ def settings(**values: Any) -> Settings:
     limit = found.get("memory_limit")
     return Settings(
         chunks=found.get("chunks"),
-        scheduler=found.get("scheduler"),
+        scheduler=found.get("scheduler") or _scheduler_of_dask(),
         workers=int(workers),
         memory_limit=available_memory() // 4 if limit is None else limit,
         optimizer=found.get("optimizer", "exact"),
     )
+
+
+def _scheduler_of_dask() -> Any:
+    """What ``dask.config`` or an active client says; None, without loading ``distributed`` (0.2 s), where neither does."""
+    import dask.config
+
+    if "distributed" not in sys.modules and not dask.config.get("scheduler", None):
+        return None
+    import dask.base
+
+    get = dask.base.get_scheduler()
+    return _MODULES.get(getattr(get, "__module__", ""), get)
 
 
 def available_cpus() -> int:

@@ -7,6 +7,7 @@ Collections that are computed together are planned together: what they share is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from imgrs import config
@@ -99,7 +100,7 @@ class Collection:
         """The name of this image's keys, the stage that makes it, and the graph."""
         from imgrs.plan.choose import plan
 
-        settings = config.settings()
+        settings = replace(config.settings(), scheduler="distributed")  # the graph may go to any
         made = plan([self._node], settings)
         stage = made.stage_of(0)
         name = f"imgrs-{self._node.key}-{settings.optimizer}-{stage.grid.tile[0]}x{stage.grid.tile[1]}"
@@ -113,7 +114,7 @@ def _joined(made: Any, symbols: list[Symbol]) -> dict[Any, Any]:
     from imgrs.run.graph import Builder
     from imgrs.run.tasks import Shaped
 
-    builder = Builder(made, _node_name, False, None)
+    builder = Builder(made, _node_name, None)
     wanted = dict(zip(symbols, made.after, strict=True))
     for stage in made.stages:
         if stage.kind != "output":
@@ -175,8 +176,6 @@ def _is_ours(key: Any) -> bool:
 
 def _plan_together(symbols: list[Symbol]) -> dict[Any, Any] | None:
     """One graph for several images, where their tiles are of one size; None where they are not."""
-    from dataclasses import replace
-
     from imgrs.plan.choose import plan
 
     sizes = {symbol.name.rpartition("-")[2] for symbol in symbols}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,11 +30,10 @@ DIRECT_BELOW = 512 * 512
 def compute(outputs: Sequence[Node], settings: Settings) -> list[Pixels]:
     """The pixels of every output, each (height, width, bands); shared work is done once."""
     made = plan(outputs, settings)
-    get, shared = scheduler(settings)
     with scratch_folder(made) as scratch:
-        builder = Builder(made, local_names(made, shared), shared, scratch)
-        arrays = Arrays(builder, made, shared)
-        arrays.fill(run(builder.graph, arrays.keys, made, get))
+        builder = Builder(made, local_names(made), scratch)
+        arrays = Arrays(builder, made)
+        arrays.fill(run(builder.graph, arrays.keys, made))
     return [arrays.pixels[node] for node in made.after]
 
 
@@ -44,18 +43,18 @@ class Arrays:
     Tasks that share this process's memory write into the arrays; of others, ``fill`` takes what they made.
     """
 
-    def __init__(self, builder: Builder, made: Plan, shared: bool) -> None:
+    def __init__(self, builder: Builder, made: Plan) -> None:
         self.pixels: dict[Node, Pixels] = {}
         self.keys: list[list[Key]] = []
         """The tiles of each stage."""
         self._stages = [stage for stage in made.stages if stage.kind == "output" and stage.sink.anywhere]
         self._into: list[Into] = []
-        self._shared = shared
+        self._shared = made.settings.shares_memory
         for stage in self._stages:
             arrays = tuple(np.empty((n.spec.height, n.spec.width, n.spec.bands), n.spec.dtype) for n in stage.nodes)
             self.pixels.update(zip(stage.nodes, arrays, strict=True))
             self._into.append(Into(arrays))
-            then = self._into[-1] if shared else None
+            then = self._into[-1] if self._shared else None
             self.keys.append(builder.outputs(stage, then, named_tiles(builder.stage_name(stage)), no_wait))
 
     def fill(self, gathered: Sequence[Sequence[Any]]) -> None:
@@ -82,55 +81,38 @@ def no_wait(i: int) -> Sequence[Key]:
     return ()
 
 
-def scheduler(settings: Settings) -> tuple[Get | None, bool]:
-    """Dask's ``get`` for a run, and whether its tasks share this process's memory; None where none was asked for.
-
-    The order is: the option, ``dask.config``, the active distributed client, threads.
-    """
-    asked = settings.scheduler
-    if asked is None:
-        asked = _scheduler_of_dask()
-        if asked is None:
-            return None, True
-    workers = settings.workers
+def scheduler(settings: Settings) -> Get | None:
+    """Dask's ``get`` for a run; None where none was asked for."""
+    asked, workers = settings.scheduler, settings.workers
+    get: Get | None = None
     if asked == "sync":
         import dask.local
 
-        return dask.local.get_sync, True
-    if asked == "threads":
-        return _threads(workers), True
-    if asked == "processes":
+        get = dask.local.get_sync
+    elif asked == "threads":
+        get = _threads(workers)
+    elif asked == "processes":
         import dask.multiprocessing
 
-        return lambda graph, keys: dask.multiprocessing.get(graph, keys, num_workers=workers), False
-    if asked == "distributed":
+        get = functools.partial(dask.multiprocessing.get, num_workers=workers)
+    elif asked == "distributed":
         from distributed import get_client
 
-        return get_client().get, False
-    get = asked if callable(asked) and not hasattr(asked, "get") else asked.get
-    module = getattr(get, "__module__", "")
-    return get, module in ("dask.threaded", "dask.local")
-
-
-def _scheduler_of_dask() -> Any:
-    """What ``dask.config`` or an active client says; None, without loading ``distributed`` (0.2 s), where neither does."""
-    import dask.config
-
-    if "distributed" not in sys.modules and not dask.config.get("scheduler", None):
-        return None
-    import dask.base
-
-    return dask.base.get_scheduler()
+        get = get_client().get
+    elif asked is not None:
+        get = asked if callable(asked) and not hasattr(asked, "get") else asked.get
+    return get
 
 
 def _threads(workers: int) -> Get:
     import dask.threaded
 
-    return lambda graph, keys: dask.threaded.get(graph, keys, num_workers=workers)
+    return functools.partial(dask.threaded.get, num_workers=workers)
 
 
-def run(graph: Graph, keys: Any, made: Plan, get: Get | None) -> Any:
+def run(graph: Graph, keys: Any, made: Plan) -> Any:
     """The values of ``keys`` (nested lists of them), by a scheduler or, for small work, right here."""
+    get = scheduler(made.settings)
     if get is None:
         small = sum(node.spec.width * node.spec.height for node in made.after) <= DIRECT_BELOW
         single = all(stage.grid.count == 1 for stage in made.stages)
@@ -164,9 +146,9 @@ def scratch_folder(made: Plan) -> Iterator[str | None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def local_names(made: Plan, shared: bool) -> Callable[[Node], str]:
+def local_names(made: Plan) -> Callable[[Node], str]:
     """Names for a graph that lives for one call: numbers here, digests where a cluster may meet them again."""
-    if not shared:
+    if not made.settings.shares_memory:
         return lambda node: node.key
     numbers = itertools.count()
     names: dict[Node, str] = {}

@@ -46,14 +46,13 @@ class Builder:
     """Adds the tasks of a plan to a graph.
 
     ``named`` gives each node its part of a key: digests where graphs meet others (equal keys, equal pixels), plain
-    numbers for a graph that lives for one call. ``shared_memory`` says whether tasks see this process's arrays.
+    numbers for a graph that lives for one call.
     """
 
-    def __init__(self, plan: Plan, named: Callable[[Node], str], shared_memory: bool, scratch: str | None) -> None:
+    def __init__(self, plan: Plan, named: Callable[[Node], str], scratch: str | None) -> None:
         self.graph: Graph = {}
         self._plan = plan
         self._named = named
-        self._shared = shared_memory
         self._scratch = scratch
         self._providers: dict[int, Provider] = {}
         for node, slot in plan.slots.items():
@@ -142,7 +141,7 @@ class Builder:
 
     def _array(self, node: Node, op: FromArray) -> Provider:
         spec = op.spec
-        grid = Grid(spec.width, spec.height, spec.size if self._shared else (BLOCK, BLOCK))
+        grid = Grid(spec.width, spec.height, spec.size if self._plan.settings.shares_memory else (BLOCK, BLOCK))
         name = f"imgrs-array-{self._named(node)}"
         for cell in grid.cells:
             self.graph[(name, *cell)] = op.read(grid.region(*cell))

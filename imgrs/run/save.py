@@ -20,7 +20,7 @@ from imgrs.io import format_for
 from imgrs.io.format import Encoder, Placed, TileEncoder, WholeEncoder
 from imgrs.plan.choose import WAITING_PER_WORKER, plan
 from imgrs.plan.stages import ANYWHERE, Plan, Sink
-from imgrs.run.engine import Arrays, local_names, run, scheduler, scratch_folder
+from imgrs.run.engine import Arrays, local_names, run, scratch_folder
 from imgrs.run.graph import Builder, Key
 from imgrs.run.journal import Entry, Journal
 from imgrs.run.landing import landing, path_of, resumable
@@ -63,18 +63,17 @@ def save(
             paths = [stack.enter_context(landing(output.target, output.encoder)) for output in outputs]
         sinks = [*(_sink(output.encoder) for output in outputs), *(ANYWHERE for _ in statistics)]
         made = plan([*(output.node for output in outputs), *statistics], settings, sinks)
-        get, shared = scheduler(settings)
         scratch = stack.enter_context(scratch_folder(made))
-        builder = Builder(made, local_names(made, shared), shared, scratch)
+        builder = Builder(made, local_names(made), scratch)
         files: list[_TiledFile | _WholeFile] = []
         for place, (output, path) in enumerate(zip(outputs, paths, strict=True)):
             if isinstance(output.encoder, TileEncoder):
-                files.append(_TiledFile(builder, made, place, output.encoder, path, journal, shared))
+                files.append(_TiledFile(builder, made, place, output.encoder, path, journal))
             else:
                 assert isinstance(output.encoder, WholeEncoder)
                 files.append(_WholeFile(made.after[place], output.encoder, path))
-        arrays = Arrays(builder, made, shared)
-        results = run(builder.graph, [*(file.keys for file in files), *arrays.keys], made, get)
+        arrays = Arrays(builder, made)
+        results = run(builder.graph, [*(file.keys for file in files), *arrays.keys], made)
         arrays.fill(results[len(files) :])
         for file, result in zip(files, results, strict=False):
             file.finish(result, arrays)
@@ -123,7 +122,6 @@ class _TiledFile:
         encoder: TileEncoder,
         path: str,
         journal: Journal | None,
-        shared: bool,
     ) -> None:
         self._encoder, self._path = encoder, path
         spec, stage = made.after[place].spec, made.stage_of(place)
@@ -137,6 +135,7 @@ class _TiledFile:
         name = f"imgrs-save-{uuid.uuid4().hex}"
         finished = {(name, entry.job) for entry in done}
         workers = 1 if made.settings.scheduler == "sync" else made.settings.workers
+        here = made.settings.shares_memory
         window = WAITING_PER_WORKER * workers
         order = [(name, job_of(0, region)) for region in stage.regions]
 
@@ -146,7 +145,7 @@ class _TiledFile:
         def waits_for(i: int) -> list[Key]:
             """What was placed a window before; and here, what each worker made last, or Dask would begin far ahead."""
             placed = [("place", *order[i - window])] if i >= window and not encoder.scattered else []
-            made = [order[i - workers]] if i >= workers and shared else []
+            made = [order[i - workers]] if i >= workers and here else []
             return [wanted for wanted in (*placed, *made) if wanted[-2:] not in finished]
 
         keys = builder.outputs(stage, encode, key, waits_for)

@@ -1,0 +1,72 @@
+"""Where a graph is cut: the stages that follow from what is kept, each with its tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from imgrs.graph.node import Node
+from imgrs.graph.op import Fold, Source
+from imgrs.plan.program import Program, program_of
+from imgrs.plan.stages import Grid, Sink, Stage, areas
+
+SIDE = 2048
+"""Pixels a side of the tiles of what is not an output, at most, about."""
+SMALLEST = 8
+"""Pixels a side of the smallest tiles."""
+LARGEST_FOOTPRINT = 4096 * 4096
+"""Pixels of any one image that a task may need, unless the user sets ``chunks``."""
+
+
+def stages_of(
+    after: Sequence[Node], slots: dict[Node, int], kept: dict[Node, str], side: tuple[int, int], sinks: Sequence[Sink]
+) -> tuple[Stage, ...]:
+    """What is kept, in order (statistics of one image together), then the outputs.
+
+    Those of one size that may go anywhere are made together; each file is a stage of its own.
+    """
+    stages: list[Stage] = []
+    folds: dict[Node, list[Node]] = {}
+    for node in kept:
+        if isinstance(node.op, Fold):
+            folds.setdefault(node.inputs[0], []).append(node)
+    for node, reason in kept.items():
+        if not isinstance(node.op, Fold):
+            program, order = program_of([node], {other: slot for other, slot in slots.items() if other is not node})
+            decodes = isinstance(node.op, Source) and not node.op.reads_regions
+            if isinstance(node.op, Source):
+                grid = Grid(*node.spec.size, node.spec.size if decodes else _whole_units(node.op.unit, node.spec.size))
+            else:
+                grid = _bounded(program, node.spec.size, side)
+            stages.append(Stage("decode" if decodes else "keep", (node,), program, order, grid, reason))
+        elif node is folds[node.inputs[0]][0]:
+            (image,) = node.inputs
+            program, order = program_of([image], slots)
+            grid = _bounded(program, image.spec.size, side)
+            stages.append(Stage("fold", tuple(folds[image]), program, order, grid, reason))
+    together: dict[Any, list[int]] = {}
+    for place, (node, sink) in enumerate(zip(after, sinks, strict=True)):
+        together.setdefault(node.spec.size if sink.anywhere else place, []).append(place)
+    for places in together.values():
+        nodes, sink = tuple(dict.fromkeys(after[place] for place in places)), sinks[places[0]]
+        program, order = program_of(nodes, slots)
+        grid = Grid(*nodes[0].spec.size, sink.tile(side, nodes[0].spec))
+        stages.append(Stage("output", nodes, program, order, grid, "asked for", sink, tuple(places)))
+    return tuple(stages)
+
+
+def _bounded(program: Program, size: tuple[int, int], side: tuple[int, int]) -> Grid:
+    """The grid of a stage that is not an output: at most 2,048 a side, halved until a task's footprint is bounded."""
+    width, height = min(side[0], SIDE), min(side[1], SIDE)
+    while max(width, height) > SMALLEST:
+        grid = Grid(*size, (width, height))
+        if max(areas(program.demand([grid.region(grid.rows // 2, grid.columns // 2)]))) <= LARGEST_FOOTPRINT:
+            break
+        width, height = max(width // 2, 1), max(height // 2, 1)
+    return Grid(*size, (width, height))
+
+
+def _whole_units(unit: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Tiles of about 2,048 a side in which a file is decoded so that each of its own tiles is decoded once."""
+    width = min(-(-size[0] // unit[0]), max(1, SIDE // unit[0])) * unit[0]
+    return width, max(1, SIDE**2 // width // unit[1]) * unit[1]

@@ -1,0 +1,184 @@
+"""What the tiles of some stages demand of every node, measured on a few of them; and what that costs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from imgrs.config import Settings
+from imgrs.graph.node import Node, walk
+from imgrs.graph.op import Source
+from imgrs.plan import cost
+from imgrs.plan.layout import stages_of
+from imgrs.plan.memory import footprint
+from imgrs.plan.stages import Sink, Stage, areas
+from imgrs.types import Region
+
+SAMPLED = 5
+"""Tiles on which demand is measured, along each axis."""
+STEPS_TO_MEASURE = 1_000
+"""Step evaluations that measuring one stage may take; long programs are measured on fewer tiles."""
+WORTH = 0.03
+"""Share of a plan's time that another plan, or keeping a node, must save: less is within what the costs are off."""
+SHARED_TILES = 64 << 20
+"""Bytes of decoded source tiles that tasks share."""
+
+
+class Measured:
+    """Stages under some cuts, and the demand for every node, measured on sampled tiles of each."""
+
+    def __init__(
+        self,
+        after: Sequence[Node],
+        externals: Sequence[Node],
+        kept: dict[Node, str],
+        side: tuple[int, int],
+        sinks: Sequence[Sink],
+    ) -> None:
+        self.order = walk(after)
+        self.place = {node: i for i, node in enumerate(self.order)}
+        self.kept = kept
+        self.slots = {node: i for i, node in enumerate([*externals, *kept])}
+        self.stages = stages_of(after, self.slots, kept, side, sinks)
+        self.pixels: Counter[Node] = Counter()
+        """Pixels of each node that all tiles of all stages compute."""
+        self.needed: Counter[Node] = Counter()
+        """Pixels of each node that are needed at all."""
+        self.decoded: Counter[Node] = Counter()
+        """Pixels of each file that all tiles of all stages decode: whole strips, where one is wider than a tile."""
+        self.largest = 0
+        self.footprints = [0] * len(self.stages)
+        """Bytes that a task of each stage takes at its peak."""
+        self._each = {node: cost.per_pixel(node.op, node.spec, *(i.spec for i in node.inputs)) for node in self.order}
+        self._spent = [self._measure(i, stage) for i, stage in enumerate(self.stages)]
+        """Nanoseconds of each stage."""
+        self.costs = {node: self.decoded[node] * self._each[node] for node in self.order}
+        """Nanoseconds spent on each node over all tiles of all stages."""
+        written = [(sink, node, cost.encoding(sink.codec, node.spec)) for sink, node in zip(sinks, after, strict=True)]
+        self._encoding = sum(each * node.spec.width * node.spec.height for sink, node, each in written)
+        self._at_the_end = sum(each * node.spec.width * node.spec.height for sink, node, each in written if sink.whole)
+
+    def _measure(self, index: int, stage: Stage) -> float:
+        most = max(1, min(SAMPLED, math.isqrt(STEPS_TO_MEASURE // len(stage.order))))
+        sampled = stage.grid.sampled(most)
+        totals, decoded = [0] * len(stage.order), [0] * len(stage.order)
+        for region in sampled:
+            demand = stage.demand(region)
+            needed = areas(demand)
+            totals = [total + area for total, area in zip(totals, needed, strict=True)]
+            for i, node in enumerate(stage.order):
+                decoded[i] += sum(_decoded(node, need) for need in demand[i])
+            if stage.kind != "decode":
+                self.footprints[index] = max(self.footprints[index], footprint(stage.program, needed))
+                self.largest = max(self.largest, *needed)
+        grid = stage.grid
+        scale = grid.width * grid.height / sum(region.area for region in sampled)
+        whole = areas(stage.demand(Region(0, 0, grid.width, grid.height)))
+        made: Counter[Node] = Counter()
+        for node, total, strips, area in zip(stage.order, totals, decoded, whole, strict=True):
+            if node in self.slots and (stage.kind == "output" or node not in stage.nodes):
+                continue  # it is made elsewhere
+            self.pixels[node] += round(total * scale)
+            made[node] += round(strips * scale)
+            self.needed[node] = max(self.needed[node], min(area, node.spec.width * node.spec.height))
+        if stage.kind == "fold":
+            for node in stage.nodes:
+                self.pixels[node] = made[node] = self.needed[node] = node.spec.width * node.spec.height
+        self.decoded.update(made)
+        return sum(pixels * self._each[node] for node, pixels in made.items()) + self._handing_on(stage)
+
+    def _handing_on(self, stage: Stage) -> float:
+        """Nanoseconds to encode what an output stage makes, or to write it into an array."""
+        if stage.kind != "output":
+            return 0.0
+        each = (
+            cost.KEEP_WRITE * node.spec.pixel_bytes
+            if stage.sink.anywhere
+            else cost.encoding(stage.sink.codec, node.spec)
+            for node in stage.nodes
+        )
+        return stage.grid.width * stage.grid.height * sum(each)
+
+    def seconds(self, workers: int) -> float:
+        """How long the stages take, one after another: each on as many workers as it has tasks for."""
+        parallel = (
+            (spent + stage.tasks * cost.TASK) / min(workers, stage.tasks)
+            for spent, stage in zip(self._spent, self.stages, strict=True)
+        )
+        return (sum(parallel) + self._at_the_end) / 1e9
+
+    @property
+    def decoding(self) -> int:
+        """Bytes beside the image itself that decoding a file whole takes."""
+        return self._decoding_bytes(reads_regions=False)
+
+    @property
+    def reading(self) -> int:
+        """Bytes beside its tile that a task takes for reading a part of a file."""
+        return self._decoding_bytes(reads_regions=True)
+
+    def _decoding_bytes(self, reads_regions: bool) -> int:
+        sources = [node.op for node in self.order if isinstance(node.op, Source)]
+        return max((op.decoding_bytes for op in sources if op.reads_regions is reads_regions), default=0)
+
+    @property
+    def ideal(self) -> float:
+        """Nanoseconds that any plan spends: those for each needed pixel once, and for encoding."""
+        once = (spent * min(1.0, self.needed[n] / self.decoded[n]) for n, spent in self.costs.items() if spent)
+        return sum(once) + self._encoding
+
+    def in_order(self, more: Sequence[tuple[Node, str]]) -> dict[Node, str]:
+        """What is kept, and ``more``, each behind what it is made from."""
+        return dict(sorted([*self.kept.items(), *more], key=lambda item: self.place[item[0]]))
+
+    def read_again(self, settings: Settings) -> list[tuple[Node, str]]:
+        """The files that several outputs read: kept, each of their tiles is decoded once."""
+        readers = Counter(node for stage in self.stages for node in stage.order if node not in self.slots)
+        found = [node for node, count in readers.items() if count > 1 and _is_file(node)]
+        fits = sum(node.spec.nbytes for node in [*found, *self.kept]) <= settings.memory_limit // 2
+        return [(node, "several outputs read it") for node in found] if fits or settings.on_this_host else []
+
+    def worth_keeping(self, room: int, spill: bool) -> tuple[Node, str] | None:
+        """The node whose pixels, kept in at most ``room`` bytes, save the most time, with the reason; None if none does.
+
+        Kept, a node and all that only it needs are made once instead of ``times`` over; each byte is then written once
+        and read as often as it is demanded. A file in wide strips may take more room where that may ``spill`` to disk.
+        """
+        uses = Counter(i for node in self.order for i in node.inputs)
+        spent: dict[Node, float] = {}
+        for node in self.order:
+            above = sum(spent[i] / uses[i] for i in node.inputs if i not in self.slots)
+            spent[node] = self.costs[node] + above
+        best: tuple[Node, str] | None = None
+        most = WORTH * sum(self.costs.values())
+        for node in self.order:
+            strips = self.decoded[node] > self.pixels[node]
+            if node in self.slots or not (node.inputs or strips) or not self.needed[node]:
+                continue
+            made = node.spec.width * node.spec.height if strips else self.needed[node]
+            times = self.decoded[node] / made
+            if times <= 1 or (node.spec.nbytes > room and not (strips and spill)):
+                continue
+            stored = made * node.spec.pixel_bytes
+            saved = spent[node] * (1 - 1 / times) - stored * (cost.KEEP_WRITE + cost.KEEP_READ * times)
+            if saved > most:
+                best, most = (node, f"computed {times:.2f} times otherwise"), saved
+        return best
+
+
+def _decoded(node: Node, need: Region) -> int:
+    """Pixels of ``node`` that are made for a tile that needs ``need``: of a file in strips wider than that, all across.
+
+    Where those of a row of tiles stay in memory, each strip is decoded once.
+    """
+    if not isinstance(node.op, Source) or node.op.unit[0] <= need.width:
+        return need.area
+    width, height = node.op.unit
+    rows = (-(-need.bottom // height) - need.top // height) * height
+    shared = rows * node.spec.width * node.spec.pixel_bytes <= SHARED_TILES * 3 // 4
+    return need.area if shared else min(width, node.spec.width) * rows
+
+
+def _is_file(node: Node) -> bool:
+    return isinstance(node.op, Source) and node.op.stored_bytes(node.spec.region) > 0
