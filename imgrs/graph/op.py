@@ -11,7 +11,7 @@ import dataclasses
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar, dataclass_transform
@@ -163,9 +163,16 @@ class Source(Op):
     decoding_bytes: ClassVar[int] = 0
     """The most memory that decoding takes beside what comes out: of a unit where ``reads_regions``, else of the image."""
 
+    streams: ClassVar[bool] = False
+    """Whether ``strips`` comes in pieces that are small beside the image."""
+
     def decode_into(self, out: Pixels) -> None:
         """Decode the whole image to an array of its shape."""
         raise NotImplementedError(f"{self.name} reads regions")
+
+    def strips(self) -> Iterator[Pixels]:
+        """The whole image from the top down, in pieces of full width."""
+        yield self.read(self.infer().region)
 
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
         return ()

@@ -64,6 +64,10 @@ class Reader(ABC):
             out[top : top + len(strip)] = strip
             top += len(strip)
 
+    def streams(self, shrink: int = 1) -> bool:
+        """Whether ``strips`` comes in pieces that are small beside the image, so that it never needs to be in memory."""
+        return False
+
     def strips(self, shrink: int = 1) -> Iterator[Pixels]:
         """The whole image from the top down, in pieces of full width, as many as the format can be decoded in."""
         yield self.read(self.shrunk(shrink).region, shrink)

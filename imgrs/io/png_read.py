@@ -7,7 +7,6 @@ and colors that stand for transparency are then given their meaning by Pillow, s
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io.limits import check_ratio, check_unit
@@ -120,6 +120,9 @@ class PngReader(PillowReader):
                 break
         return out
 
+    def streams(self, shrink: int = 1) -> bool:
+        return self._strip_bytes is not None
+
     def strips(self, shrink: int = 1) -> Iterator[Pixels]:
         if self._strip_bytes is None:
             yield from super().strips(shrink)
@@ -137,8 +140,6 @@ class PngReader(PillowReader):
 
     def _inflated(self, ahead: list[tuple[bytes, bytes]]) -> Iterator[Bytes]:
         """Filtered rows, some at a time, behind room for the row above; ``ahead`` is filled with the chunks before them."""
-        from isal import isal_zlib
-
         name, left = self.resource.name, self.spec.height
         inflate, row = isal_zlib.decompressobj(), 1 + self._row_bytes
         rows, filled = np.empty(0, np.uint8), 0
@@ -174,8 +175,6 @@ class PngReader(PillowReader):
 
     def _chunks(self) -> Iterator[tuple[bytes, memoryview]]:
         """Type and content of the chunks that make pixels, each after its checksum; pixel data comes in pieces."""
-        from isal import isal_zlib
-
         name, window, at = self.resource.name, _Window(self.resource), len(SIGNATURE)
         while len(head := window.read(at, 8)) == 8:
             length, kind = struct.unpack(">I4s", head)
@@ -184,7 +183,7 @@ class PngReader(PillowReader):
                 return
             if at > self.resource.size:
                 raise TruncatedImageError(f"{name} ends within a {kind.decode('latin-1')} chunk")
-            total = zlib.crc32(kind)
+            total = isal_zlib.crc32(kind)
             for piece in window.pieces(start, length):
                 total = isal_zlib.crc32(piece, total)
             if window.read(at - 4, 4) != struct.pack(">I", total):
@@ -251,8 +250,6 @@ class _Window:
 
 def stored_png(width: int, height: int, bits: int, color: int, rows: Bytes, meaning: bytes = b"") -> Bytes:
     """A PNG of filtered rows in stored blocks (RFC 1951, 3.2.4), copied once."""
-    from isal import isal_zlib
-
     count, rest = divmod(len(rows), BLOCK)
     head = SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)) + meaning
     start = len(head) + 8

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 from imgrs.io.format import Placed, TileEncoder
 from imgrs.types import Pixels, Region, Spec
@@ -38,7 +39,8 @@ class PngEncoder(TileEncoder):
 
     @property
     def unit(self) -> tuple[int, int]:  # type: ignore[override]  # a property serves where the base declares an attribute
-        return self.spec.width, max(1, min(self.spec.height, STRIP // (1 + self._row_bytes)))
+        rows = max(1, STRIP // (1 + self._row_bytes))
+        return self.spec.width, min(self.spec.height, 1 << rows.bit_length() - 1)  # strips then end where tiles do
 
     @property
     def _bits(self) -> int:
@@ -85,7 +87,7 @@ class PngEncoder(TileEncoder):
             rows = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).view(np.uint8).reshape(box.height, -1)
         raw = filtered(rows, max(1, self.spec.bands * self._bits // 8) if self._bits > 1 else 0)
         last = box.bottom == self.spec.height
-        return raw.nbytes << 32 | zlib.adler32(raw), _deflated(raw, self.level, last)
+        return raw.nbytes << 32 | isal_zlib.adler32(raw), chunk(b"IDAT", _deflated(raw, self.level, last))
 
     def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[Placed]]:
         """Append strips; their number is the length of what was compressed, and its Adler-32 in the low half."""
@@ -93,9 +95,8 @@ class PngEncoder(TileEncoder):
         with open(path, "r+b") as file:
             file.seek(offset)
             for number, data in tiles:
-                written = file.write(chunk(b"IDAT", data))
-                placed.append((number, offset, written))
-                offset += written
+                placed.append((number, offset, file.write(data)))
+                offset += len(data)
         return offset, placed
 
     def finish(self, path: str, offset: int, placed: list[Placed]) -> None:
@@ -139,8 +140,6 @@ def _left(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
 def _deflated(raw: memoryview, level: int, last: bool) -> bytes:
     if 1 <= level <= 3:
-        from isal import isal_zlib
-
         fast = isal_zlib.compressobj(level, isal_zlib.DEFLATED, -15)
         return bytes(fast.compress(raw) + fast.flush(isal_zlib.Z_FINISH if last else isal_zlib.Z_FULL_FLUSH))
     slow = zlib.compressobj(level, zlib.DEFLATED, -15)
@@ -165,4 +164,4 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def chunk(kind: bytes, data: bytes) -> bytes:
     """A chunk of a PNG: its length, type, content and checksum."""
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", isal_zlib.crc32(data, isal_zlib.crc32(kind)))

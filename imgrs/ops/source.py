@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from collections.abc import Iterator
 from dataclasses import field
 from functools import cached_property
 from typing import Any
@@ -48,6 +49,13 @@ class Open(Source):
     @property
     def decoding_bytes(self) -> int:  # type: ignore[override]  # known per file, not per class
         return self.reader.decoding_bytes(self.shrink)
+
+    @property
+    def streams(self) -> bool:  # type: ignore[override]  # known per file, not per class
+        return self.reader.streams(self.shrink)
+
+    def strips(self) -> Iterator[Pixels]:
+        return self.reader.strips(self.shrink)
 
     def decode_into(self, out: Pixels) -> None:
         self.reader.decode_into(out, self.shrink)

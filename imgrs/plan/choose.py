@@ -37,7 +37,7 @@ def plan(outputs: Sequence[Node], settings: Settings, sinks: Sequence[Sink] = ()
     """
     after, trace = optimize(tuple(outputs), settings.optimizer)
     sinks = tuple(sinks) or (ANYWHERE,) * len(after)
-    unsplit = sum(node.spec.nbytes for node in _must_be_whole(after)[1])
+    unsplit = sum(node.spec.nbytes for node in _must_be_whole(after)[1] if not _streamed(node, settings))
     best: Plan | None = None
     spilled: Plan | None = None
     smallest: Plan | None = None
@@ -79,6 +79,11 @@ def _quicker(seconds: float, best: Plan) -> bool:
     return seconds < (1 - WORTH) * best.forecast.seconds
 
 
+def _streamed(node: Node, settings: Settings) -> bool:
+    """Whether a file may be decoded in turn, so that it need not be in memory as a whole."""
+    return settings.shares_memory and isinstance(node.op, Source) and node.op.streams
+
+
 def _sides(after: Sequence[Node], settings: Settings, sinks: Sequence[Sink]) -> list[tuple[int, int]]:
     """Compute tiles to try; those that come to the same tiles for every output are tried once."""
     if settings.chunks is not None:
@@ -108,17 +113,17 @@ def _draft(
 ) -> tuple[Plan, Measured]:
     """A plan with output tiles of ``side``, whether or not it fits, and what it was made from."""
     externals, kept = _must_be_whole(after)
-    measured = Measured(after, externals, kept, side, sinks)
-    if len(after) > 1 and (again := measured.read_again(settings)):
+    measured = Measured(after, externals, kept, side, sinks, settings)
+    if len(after) > 1 and (again := measured.read_again()):
         kept = measured.in_order(again)
-        measured = Measured(after, externals, kept, side, sinks)
+        measured = Measured(after, externals, kept, side, sinks, settings)
     for _ in range(CUTS):
         room = settings.memory_limit // 2 - sum(node.spec.nbytes for node in kept)
         found = measured.worth_keeping(room, settings.on_this_host)
         if found is None:
             break
         kept = measured.in_order([found])
-        measured = Measured(after, externals, kept, side, sinks)
+        measured = Measured(after, externals, kept, side, sinks, settings)
     forecast = _forecast(measured, settings)
     return Plan(before, after, trace, settings, measured.stages, measured.slots, forecast), measured
 
@@ -146,7 +151,7 @@ def _shared_rows(node: Node) -> int:
 
 def _forecast(measured: Measured, settings: Settings, scratch: bool = False) -> Forecast:
     stages = measured.stages
-    kept = sum(node.spec.nbytes for node in measured.kept)
+    held = measured.held(scratch)
     tasks = sum(stage.tasks for stage in stages)
     busy = max(min(settings.workers, stage.tasks) for stage in stages)
     waiting = sum(_waiting(stage, settings.workers) for stage in stages if stage.kind == "output")
@@ -165,13 +170,13 @@ def _forecast(measured: Measured, settings: Settings, scratch: bool = False) -> 
     per_byte = cost.SCRATCH_WRITE + cost.SCRATCH_READ if scratch else cost.KEEP_WRITE + cost.KEEP_READ
     keeping = per_byte * sum(measured.decoded[node] * node.spec.pixel_bytes for node in measured.kept)
     return Forecast(
-        peak_bytes=max(working, measured.decoding) + waiting + min(SHARED_TILES, 4 * tiled) + (not scratch) * kept,
-        kept_bytes=kept,
+        peak_bytes=max(working, measured.decoding) + measured.beside + waiting + min(SHARED_TILES, 4 * tiled) + held,
+        kept_bytes=sum(node.spec.nbytes for node in measured.kept) if scratch else held,
         read_bytes=read,
         stored_bytes=stored,
         pixels=sum(measured.pixels.values()),
         tasks=tasks,
-        seconds=measured.seconds(settings.workers) + keeping / 1e9 / busy,
+        seconds=measured.seconds + keeping / 1e9 / busy,
     )
 
 
@@ -186,7 +191,11 @@ def _spilled(draft: Plan, measured: Measured) -> Plan:
     """The same plan with kept pixels in files, where all workers are on this host."""
     if not measured.kept or not draft.settings.on_this_host:
         return draft
-    return replace(draft, forecast=_forecast(measured, draft.settings, scratch=True), scratch=True)
+    stages = tuple(
+        replace(stage, grid=replace(stage.grid, tile=stage.nodes[0].spec.size)) if stage.streamed else stage
+        for stage in draft.stages
+    )
+    return replace(draft, stages=stages, forecast=_forecast(measured, draft.settings, scratch=True), scratch=True)
 
 
 def _mib(size: int) -> str:

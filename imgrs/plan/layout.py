@@ -8,20 +8,29 @@ from typing import Any
 from imgrs.graph.node import Node
 from imgrs.graph.op import Fold, Source
 from imgrs.plan.program import Program, program_of
-from imgrs.plan.stages import Grid, Sink, Stage, areas
+from imgrs.plan.stages import Grid, Sink, Stage, areas, power_of_two
 
 SIDE = 2048
 """Pixels a side of the tiles of what is not an output, at most, about."""
 SMALLEST = 8
 """Pixels a side of the smallest tiles."""
+DECODED_BYTES = 16 << 20
+"""Bytes of the rows that a task decodes of a file that is read from the top down, at most."""
 LARGEST_FOOTPRINT = 4096 * 4096
 """Pixels of any one image that a task may need, unless the user sets ``chunks``."""
 
 
 def stages_of(
-    after: Sequence[Node], slots: dict[Node, int], kept: dict[Node, str], side: tuple[int, int], sinks: Sequence[Sink]
+    after: Sequence[Node],
+    slots: dict[Node, int],
+    kept: dict[Node, str],
+    side: tuple[int, int],
+    sinks: Sequence[Sink],
+    in_turn: bool,
 ) -> tuple[Stage, ...]:
     """What is kept, in order (statistics of one image together), then the outputs.
+
+    ``in_turn`` says whether files that are decoded from the top down may be decoded by several tasks, one after another.
 
     Those of one size that may go anywhere are made together; each file is a stage of its own.
     """
@@ -35,7 +44,8 @@ def stages_of(
             program, order = program_of([node], {other: slot for other, slot in slots.items() if other is not node})
             decodes = isinstance(node.op, Source) and not node.op.reads_regions
             if isinstance(node.op, Source):
-                grid = Grid(*node.spec.size, node.spec.size if decodes else _whole_units(node.op.unit, node.spec.size))
+                tile = _decoded_at_once(node, in_turn) if decodes else _whole_units(node.op.unit, node.spec.size)
+                grid = Grid(*node.spec.size, tile)
             else:
                 grid = _bounded(program, node.spec.size, side)
             stages.append(Stage("decode" if decodes else "keep", (node,), program, order, grid, reason))
@@ -64,6 +74,14 @@ def _bounded(program: Program, size: tuple[int, int], side: tuple[int, int]) -> 
             break
         width, height = max(width // 2, 1), max(height // 2, 1)
     return Grid(*size, (width, height))
+
+
+def _decoded_at_once(node: Node, in_turn: bool) -> tuple[int, int]:
+    """What a task decodes of a file that is read from the top down: some rows where tasks may go on with it, else all."""
+    spec = node.spec
+    assert isinstance(node.op, Source)
+    streamed = in_turn and node.op.streams
+    return spec.width, power_of_two(DECODED_BYTES // (spec.width * spec.pixel_bytes)) if streamed else spec.height
 
 
 def _whole_units(unit: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:

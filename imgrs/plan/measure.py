@@ -21,6 +21,8 @@ STEPS_TO_MEASURE = 1_000
 """Step evaluations that measuring one stage may take; long programs are measured on fewer tiles."""
 WORTH = 0.03
 """Share of a plan's time that another plan, or keeping a node, must save: less is within what the costs are off."""
+AHEAD = 3
+"""How many pieces of a file that is decoded in turn are decoded before the first of them is done with."""
 SHARED_TILES = 64 << 20
 """Bytes of decoded source tiles that tasks share."""
 
@@ -35,12 +37,16 @@ class Measured:
         kept: dict[Node, str],
         side: tuple[int, int],
         sinks: Sequence[Sink],
+        settings: Settings,
     ) -> None:
         self.order = walk(after)
         self.place = {node: i for i, node in enumerate(self.order)}
         self.kept = kept
         self.slots = {node: i for i, node in enumerate([*externals, *kept])}
-        self.stages = stages_of(after, self.slots, kept, side, sinks)
+        self.stages = stages_of(after, self.slots, kept, side, sinks, settings.shares_memory)
+        self._settings = settings
+        self._rows: dict[Node, list[tuple[int, int, int, int]]] = {}
+        """Of what is supplied to stages: the stage, the top of a tile of it, and the first and last row that it needs."""
         self.pixels: Counter[Node] = Counter()
         """Pixels of each node that all tiles of all stages compute."""
         self.needed: Counter[Node] = Counter()
@@ -69,6 +75,9 @@ class Measured:
             totals = [total + area for total, area in zip(totals, needed, strict=True)]
             for i, node in enumerate(stage.order):
                 decoded[i] += sum(_decoded(node, need) for need in demand[i])
+                if node in self.slots and node not in stage.nodes and demand[i]:
+                    rows = min(need.top for need in demand[i]), max(need.bottom for need in demand[i])
+                    self._rows.setdefault(node, []).append((index, region.top, *rows))
             if stage.kind != "decode":
                 self.footprints[index] = max(self.footprints[index], footprint(stage.program, needed))
                 self.largest = max(self.largest, *needed)
@@ -100,27 +109,58 @@ class Measured:
         )
         return stage.grid.width * stage.grid.height * sum(each)
 
-    def seconds(self, workers: int) -> float:
-        """How long the stages take, one after another: each on as many workers as it has tasks for."""
-        parallel = (
-            (spent + stage.tasks * cost.TASK) / min(workers, stage.tasks)
-            for spent, stage in zip(self._spent, self.stages, strict=True)
-        )
-        return (sum(parallel) + self._at_the_end) / 1e9
+    @property
+    def seconds(self) -> float:
+        """How long the stages take, one after another: each on as many workers as it has tasks for.
+
+        A file that is decoded in turn occupies one of them, while others work on what is there.
+        """
+        workers, in_turn, together, all_work = self._settings.workers, 0.0, 0.0, 0.0
+        for spent, stage in zip(self._spent, self.stages, strict=True):
+            work = spent + stage.tasks * cost.TASK
+            all_work += work
+            if stage.streamed:
+                in_turn += work
+            else:
+                together += work / min(workers, stage.tasks)
+        return (max(together, in_turn, all_work / workers) + self._at_the_end) / 1e9
+
+    def held(self, scratch: bool) -> int:
+        """Bytes of kept pixels that are in memory at a time; in a run with ``scratch`` files, none."""
+        if scratch:
+            return 0
+        streamed = {stage.nodes[0]: stage for stage in self.stages if stage.streamed}
+        rows = {node: self._rows_held(streamed[node]) if node in streamed else node.spec.height for node in self.kept}
+        return sum(count * node.spec.width * node.spec.pixel_bytes for node, count in rows.items())
+
+    def _rows_held(self, decoding: Stage) -> int:
+        """How many rows of a file that is decoded in turn wait for the tiles that need them, or are being decoded."""
+        (node,) = decoding.nodes
+        needs = sorted(self._rows.get(node, []))
+        if len({index for index, *_ in needs}) != 1:
+            return node.spec.height  # the last stage waits for the ones before
+        stage, height = self.stages[needs[0][0]], decoding.grid.tile[1]
+        lowest = [min(top for _, _, top, _ in needs[i:]) for i in range(len(needs))]
+        highest = [max(bottom for *_, bottom in needs[: i + 1]) for i in range(len(needs))]
+        span = max(high - low for high, low in zip(highest, lowest, strict=True))
+        step = -(-(needs[-1][3] - needs[0][2]) // stage.grid.rows) * (self._settings.workers if stage.by_rows else 1)
+        return min(node.spec.height, span + step + (AHEAD + 1) * height)
 
     @property
     def decoding(self) -> int:
         """Bytes beside the image itself that decoding a file whole takes."""
-        return self._decoding_bytes(reads_regions=False)
+        return max((stage.decoding_bytes for stage in self.stages if not stage.streamed), default=0)
+
+    @property
+    def beside(self) -> int:
+        """Bytes that decoding takes beside other tasks, for files that are decoded in turn."""
+        return sum(stage.decoding_bytes for stage in self.stages if stage.streamed)
 
     @property
     def reading(self) -> int:
         """Bytes beside its tile that a task takes for reading a part of a file."""
-        return self._decoding_bytes(reads_regions=True)
-
-    def _decoding_bytes(self, reads_regions: bool) -> int:
         sources = [node.op for node in self.order if isinstance(node.op, Source)]
-        return max((op.decoding_bytes for op in sources if op.reads_regions is reads_regions), default=0)
+        return max((op.decoding_bytes for op in sources if op.reads_regions), default=0)
 
     @property
     def ideal(self) -> float:
@@ -132,12 +172,12 @@ class Measured:
         """What is kept, and ``more``, each behind what it is made from."""
         return dict(sorted([*self.kept.items(), *more], key=lambda item: self.place[item[0]]))
 
-    def read_again(self, settings: Settings) -> list[tuple[Node, str]]:
+    def read_again(self) -> list[tuple[Node, str]]:
         """The files that several outputs read: kept, each of their tiles is decoded once."""
         readers = Counter(node for stage in self.stages for node in stage.order if node not in self.slots)
         found = [node for node, count in readers.items() if count > 1 and _is_file(node)]
-        fits = sum(node.spec.nbytes for node in [*found, *self.kept]) <= settings.memory_limit // 2
-        return [(node, "several outputs read it") for node in found] if fits or settings.on_this_host else []
+        fits = sum(node.spec.nbytes for node in [*found, *self.kept]) <= self._settings.memory_limit // 2
+        return [(node, "several outputs read it") for node in found] if fits or self._settings.on_this_host else []
 
     def worth_keeping(self, room: int, spill: bool) -> tuple[Node, str] | None:
         """The node whose pixels, kept in at most ``room`` bytes, save the most time, with the reason; None if none does.

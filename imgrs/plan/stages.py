@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from imgrs.config import Settings
 from imgrs.graph.node import Node
+from imgrs.graph.op import Source
 from imgrs.graph.rewrite import Firing
 from imgrs.plan.program import Program
 from imgrs.types import Region, Spec
@@ -63,7 +64,12 @@ def _spread(count: int, most: int) -> list[int]:
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
-ROW_BYTES = 24 << 20
+def power_of_two(number: int) -> int:
+    """The largest that is not above a number; at least 1. Tiles of such sides end where others do."""
+    return 1 << max(1, number).bit_length() - 1
+
+
+ROW_BYTES = 48 << 20
 """Bytes of a row of tiles, about, where a file is written row by row."""
 ROWS = 8
 """Rows of tiles into which a file written row by row is cut, at least."""
@@ -91,7 +97,8 @@ class Sink:
         across, down = self.unit
         if self.by_rows:  # so that a row is small in memory, and there are several for the workers
             across = 1
-            height = min(height, max(1, min(ROW_BYTES // (spec.width * spec.pixel_bytes), -(-spec.height // ROWS))))
+            rows = min(ROW_BYTES // (spec.width * spec.pixel_bytes), -(-spec.height // ROWS))
+            height = min(height, power_of_two(rows))
         return -(-width // across) * across, -(-height // down) * down
 
 
@@ -128,6 +135,17 @@ class Stage:
         if self.by_rows:
             return list(Region(0, 0, self.grid.width, self.grid.height).tiles((self.grid.width, self.grid.tile[1])))
         return [self.grid.region(*cell) for cell in self.grid.cells]
+
+    @property
+    def decoding_bytes(self) -> int:
+        """Bytes beside what comes out that decoding a file takes, where this stage decodes one from its first byte on."""
+        op = self.nodes[0].op
+        return op.decoding_bytes if self.kind == "decode" and isinstance(op, Source) else 0
+
+    @property
+    def streamed(self) -> bool:
+        """Whether tasks decode a file in turn, each some rows."""
+        return self.kind == "decode" and self.grid.rows > 1
 
     @property
     def tasks(self) -> int:

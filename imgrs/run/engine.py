@@ -33,7 +33,7 @@ def compute(outputs: Sequence[Node], settings: Settings) -> list[Pixels]:
     with scratch_folder(made) as scratch:
         builder = Builder(made, local_names(made), scratch)
         arrays = Arrays(builder, made)
-        arrays.fill(run(builder.graph, arrays.keys, made))
+        arrays.fill(run(builder.finished(), arrays.keys, made))
     return [arrays.pixels[node] for node in made.after]
 
 

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias, cast
 from imgrs.graph.node import Node
 from imgrs.graph.op import Fold, Source
 from imgrs.ops.source import FromArray, FromDask
+from imgrs.plan.measure import AHEAD
 from imgrs.plan.program import Supplied
 from imgrs.plan.stages import Grid, Plan, Stage
-from imgrs.run.tasks import DecodeToScratch, Finish, Gather, Pick, Then, ToScratch, Work, make
+from imgrs.run.tasks import DecodeToScratch, Decoding, Finish, Gather, Pick, Then, ToScratch, Work, make
 from imgrs.types import Region
 
 Key: TypeAlias = Any  # Dask's keys are strings, numbers, or tuples of them
@@ -55,6 +56,8 @@ class Builder:
         self._named = named
         self._scratch = scratch
         self._providers: dict[int, Provider] = {}
+        self._in_turn: dict[str, int] = {}
+        """How many pieces each file comes in that is decoded in turn, by the name of the pieces."""
         for node, slot in plan.slots.items():
             if isinstance(node.op, FromArray):
                 self._providers[slot] = self._array(node, node.op)
@@ -113,12 +116,44 @@ class Builder:
         (node,) = stage.nodes
         if self._scratch and isinstance(node.op, Source) and stage.kind == "decode":
             self.graph[(name, 0, 0)] = (DecodeToScratch(node.op, node.spec, self._scratch),)
+        elif stage.streamed:
+            self._decode_in_turn(stage)
         else:
             program = self._program(stage)
             then = ToScratch(self._scratch) if self._scratch else None
             for cell in stage.grid.cells:
                 self.graph[(name, *cell)] = self._task(stage, program, stage.grid.region(*cell), then)
         self._providers[self._plan.slots[node]] = Provider(stage.grid, lambda row, column: (name, row, column))
+
+    def _decode_in_turn(self, stage: Stage) -> None:
+        name = self.stage_name(stage)
+        (node,) = stage.nodes
+        assert isinstance(node.op, Source)
+        decoding = Decoding(node.op, node.spec)
+        before: list[Key] = []
+        for row, _ in stage.grid.cells:
+            self.graph[(name, row, 0)] = (decoding, stage.grid.region(row, 0), *before)
+            before = [(name, row, 0)]
+        self._in_turn[name] = stage.grid.rows
+
+    def finished(self) -> Graph:
+        """The graph, with files that are decoded in turn held back, so that little of them is in memory at a time.
+
+        A piece waits for the tiles that need only what came some pieces before it. Tiles are in order in the graph and none
+        waits for one behind it, so that nothing waits for itself.
+        """
+        for name, count in self._in_turn.items():
+            reached = 0
+            for key, task in list(self.graph.items()):
+                rows = (
+                    [a[1] for a in task if isinstance(a, tuple) and a[:1] == (name,)] if isinstance(task, tuple) else []
+                )
+                if not rows or key[0] == name:
+                    continue
+                reached = max(reached, *rows)
+                if reached + AHEAD < count:
+                    self.graph[(name, reached + AHEAD, 0)] += (key,)
+        return self.graph
 
     def _fold(self, stage: Stage) -> None:
         name, program = self.stage_name(stage), self._program(stage)

@@ -73,7 +73,7 @@ def save(
                 assert isinstance(output.encoder, WholeEncoder)
                 files.append(_WholeFile(made.after[place], output.encoder, path))
         arrays = Arrays(builder, made)
-        results = run(builder.graph, [*(file.keys for file in files), *arrays.keys], made)
+        results = run(builder.finished(), [*(file.keys for file in files), *arrays.keys], made)
         arrays.fill(results[len(files) :])
         for file, result in zip(files, results, strict=False):
             file.finish(result, arrays)

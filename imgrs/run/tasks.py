@@ -5,7 +5,7 @@ Everything here is a plain function or a small picklable value; no task holds an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -105,6 +105,41 @@ class DecodeToScratch:
         with scratch.mapped() as pixels:
             self.source.decode_into(pixels)
         return scratch
+
+
+class Decoding:
+    """A file that is decoded from the top down: each call gives the next rows, in the tasks of one process, in turn."""
+
+    def __init__(self, source: Source, spec: Spec) -> None:
+        self._source, self._spec = source, spec
+        self._strips: Iterator[Pixels] | None = None
+        self._rest: Pixels | None = None
+        """Rows that were decoded and not yet given out."""
+
+    def __call__(self, region: Region, *after: Any) -> Pixels:
+        """The pixels of ``region``: rows that follow those of the call before; what is in ``after`` was only waited for."""
+        if self._strips is None:
+            self._strips = self._source.strips()
+        pixels = self._rows(region, self._strips)
+        if region.bottom == self._spec.height:  # it may have something to say of what stands behind the pixels
+            next(self._strips, None)
+        return pixels
+
+    def _rows(self, region: Region, strips: Iterator[Pixels]) -> Pixels:
+        first = next(strips) if self._rest is None else self._rest
+        if len(first) == region.height:
+            self._rest = None
+            return first
+        pixels, top = np.empty((region.height, region.width, self._spec.bands), self._spec.dtype), 0
+        while True:
+            taken = first[: region.height - top]
+            pixels[top : top + len(taken)] = taken
+            top += len(taken)
+            if top == region.height:
+                break
+            first = next(strips)
+        self._rest = first[len(taken) :] if len(taken) < len(first) else None
+        return pixels
 
 
 @dataclass(frozen=True)

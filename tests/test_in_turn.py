@@ -1,0 +1,132 @@
+"""Files that are decoded from the top down, by several tasks in turn."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import imgrs
+from imgrs.config import settings
+from imgrs.demo import photograph
+from imgrs.io import jpeg_write, png_write
+from imgrs.plan import layout
+from imgrs.plan.choose import plan
+from imgrs.plan.measure import AHEAD
+from imgrs.run import tasks
+from imgrs.types import Pixels, Region
+
+WIDTH, HEIGHT, ROWS = 130, 603, 16
+PIPELINES = {
+    "as it is": lambda img: img,
+    "tone": lambda img: img.brightness(10),
+    "blur": lambda img: img.blur(3.0),
+    "resize": lambda img: img.resize((77, 201)),
+    "enlarge": lambda img: img.resize((200, 1500)),
+    "crop": lambda img: img.crop((10, 200, 90, 330)),
+    "flip": lambda img: img.flip_top_bottom(),
+    "turn": lambda img: img.rotate(90),
+    "rotate": lambda img: img.rotate(7),
+    "statistics first": lambda img: img.auto_contrast(),
+    "with itself": lambda img: img.blend("normal", img.flip_top_bottom(), img.convert("L")),
+}  # fmt: skip
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A PNG that is decoded in pieces of 16 rows."""
+    monkeypatch.setattr(layout, "DECODED_BYTES", WIDTH * 3 * ROWS)
+    photograph(HEIGHT).crop((0, 0, WIDTH, HEIGHT)).save(tmp_path / "source.png")
+    return tmp_path / "source.png"
+
+
+def pieces(img: imgrs.Image, **options: Any) -> int:
+    made = plan([img._node], settings(**options))
+    return max(stage.grid.rows for stage in made.stages if stage.kind == "decode")
+
+
+@pytest.mark.parametrize("options", [{}, {"scheduler": "sync"}, {"chunks": (64, 48)}, {"chunks": (50, 1000)}])
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_pixels_are_those_of_a_file_decoded_whole(path: Path, name: str, options: dict[str, Any]) -> None:
+    img = PIPELINES[name](imgrs.open(path))
+    assert pieces(img, **options) == -(-HEIGHT // ROWS)
+    assert pieces(img, scheduler="processes") == 1
+    with PIL.Image.open(path) as image:
+        whole = PIPELINES[name](imgrs.fromarray(np.array(image)))
+    assert np.array_equal(img.compute(**options), whole.compute())
+
+
+@pytest.mark.parametrize("target", ["out.png", "out.jpg", "out.tif", "out.webp"])
+def test_saving_gives_the_bytes_of_a_file_decoded_whole(path: Path, tmp_path: Path, target: str) -> None:
+    img = imgrs.open(path).brightness(10)
+    img.save(tmp_path / target)
+    img.save(tmp_path / f"whole-{target}", scheduler="processes")
+    assert (tmp_path / target).read_bytes() == (tmp_path / f"whole-{target}").read_bytes()
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "sync"])
+@pytest.mark.parametrize("target", [None, "out.png", "out.jpg"])
+def test_few_pieces_are_in_memory_at_a_time(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheduler: str, target: str | None
+) -> None:
+    monkeypatch.setattr(png_write, "STRIP", WIDTH * 3 * ROWS)
+    monkeypatch.setattr(jpeg_write, "STRIP", WIDTH * 3 * ROWS)
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    most = []
+    decode = tasks.Decoding.__call__
+
+    class Piece(np.ndarray[Any, Any]):
+        """An array that can be counted."""
+
+        __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def counted(self: tasks.Decoding, region: Region, *after: Any) -> Pixels:
+        gc.collect()
+        most.append(sum(piece.base is None for piece in alive))
+        piece = np.ndarray.__new__(Piece, (region.height, region.width, 3), np.uint8)
+        piece[:] = decode(self, region)
+        alive.add(piece)
+        return piece
+
+    monkeypatch.setattr(tasks.Decoding, "__call__", counted)
+    img = imgrs.open(path).brightness(10)
+    options: dict[str, Any] = {"scheduler": scheduler, "chunks": (WIDTH, ROWS), "workers": 2}
+    if target is None:
+        img.compute(**options)
+    else:
+        img.save(tmp_path / target, **options)
+    assert len(most) == -(-HEIGHT // ROWS)
+    assert max(most) <= AHEAD + 2
+
+
+def test_the_forecast_does_not_grow_with_the_height(path: Path, tmp_path: Path) -> None:
+    kept = []
+    for times in (1, 3):
+        tall = tmp_path / f"{times}.png"
+        PIL.Image.fromarray(np.tile(np.array(PIL.Image.open(path)), (times, 1, 1))).save(tall)
+        made = plan([imgrs.open(tall).brightness(10)._node], settings(chunks=(64, 32)))
+        kept.append(made.forecast.kept_bytes)
+    assert kept[0] == kept[1] < WIDTH * 3 * HEIGHT / 4
+
+
+def test_what_a_second_stage_needs_again_is_kept_whole(path: Path) -> None:
+    img = imgrs.open(path)
+    assert plan([img.auto_contrast()._node], settings()).forecast.kept_bytes >= img._node.spec.nbytes
+
+
+def test_damage_behind_the_last_row_is_seen(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    at = data.rindex(b"IEND") - 12  # in the checksum of all rows, whose chunk gets a right checksum again
+    data[at + 3] ^= 1
+    import zlib
+
+    start = data.rindex(b"IDAT", 0, at + 4)
+    data[at + 4 : at + 8] = zlib.crc32(data[start : at + 4]).to_bytes(4, "big")
+    path.write_bytes(data)
+    with pytest.raises(imgrs.errors.CorruptImageError):
+        imgrs.open(path).brightness(10).compute()
