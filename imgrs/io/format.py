@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
+import numpy as np
+
 from imgrs.errors import ArgumentError
 from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
@@ -71,6 +73,20 @@ class Reader(ABC):
     def strips(self, shrink: int = 1) -> Iterator[Pixels]:
         """The whole image from the top down, in pieces of full width, as many as the format can be decoded in."""
         yield self.read(self.shrunk(shrink).region, shrink)
+
+    def read_strips(self, region: Region) -> Pixels:
+        """``read`` for those that stream: from the top to the last row of ``region``, and of the image to what is behind it."""
+        spec = self.spec
+        out, top = np.empty((region.height, region.width, spec.bands), spec.dtype), 0
+        for strip in self.strips():
+            covered = Region(0, top, spec.width, top + len(strip))
+            shared = covered & region
+            if not shared.empty:
+                out[shared.slices_in(region)] = strip[shared.slices_in(covered)]
+            top = covered.bottom
+            if region.bottom <= top < spec.height:
+                break
+        return out
 
     @property
     def codec(self) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io.resource import Resource
 
-START, END, SCAN, INTERVAL = 0xD8, 0xD9, 0xDA, 0xDD
+TABLES, RESTART, START, END, SCAN, INTERVAL = 0xC4, 0xD0, 0xD8, 0xD9, 0xDA, 0xDD
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of frame headers; the number says how the image is coded."""
 BASELINE, EXTENDED, PROGRESSIVE, LOSSLESS, ARITHMETIC, ARITHMETIC_PROGRESSIVE = 0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA
@@ -80,6 +80,11 @@ class Header:
     def subsampled_down(self) -> bool:
         """Whether a component has fewer rows than the image, so that its rows are made from neighbors when decoded."""
         return len({v for _, v in self.sampling}) > 1
+
+    @property
+    def walkable(self) -> bool:
+        """Whether its coded data is one run of Huffman codes, which can be cut into rows."""
+        return self.one_scan and not self.interval and self.kind in (BASELINE, EXTENDED) and self.precision == 8
 
     @property
     def coefficients(self) -> int:

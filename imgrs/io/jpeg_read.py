@@ -17,7 +17,9 @@ import numpy as np
 
 from imgrs.errors import TruncatedImageError, UnsupportedFormatError
 from imgrs.io import jpeg_markers, segments
+from imgrs.io.ahead import one_ahead
 from imgrs.io.jpeg_markers import Header, Restarts
+from imgrs.io.jpeg_walk import Walk
 from imgrs.io.limits import check_ratio, check_scans, check_unit, limit_of
 from imgrs.io.mapping import mapped
 from imgrs.io.pillow import PillowReader
@@ -38,6 +40,8 @@ LAG = 64 << 20
 """Bytes that may be decoded to a file's memory before the pages are dropped from it."""
 BLOCK = 1 << 20
 """Bytes that Pillow reads at a time; by itself it would ask for 64 KiB."""
+STREAMED = 32 << 20
+"""Bytes of pixels above which a file without restart markers is decoded in strips; a smaller one is decoded sooner whole."""
 TAIL = 64 << 10
 """Bytes at the end of a file in which its end marker is looked for first."""
 
@@ -95,6 +99,8 @@ class JpegReader(_Whole):
     def decoding_bytes(self, shrink: int = 1) -> int:
         if self.reads_regions:
             return 2 * self._strips(shrink)[0] * self._row_bytes // shrink**2
+        if self.streams(shrink):
+            return 3 * self._walked_rows * self._row_bytes
         if shrink > 1:
             return self._working_bytes + super().decoding_bytes(shrink)
         return self._working_bytes + self.resource.buffer_bytes + min(LAG, self.spec.nbytes)
@@ -129,6 +135,8 @@ class JpegReader(_Whole):
 
     def read(self, region: Region, shrink: int = 1) -> Pixels:
         spec = self.shrunk(shrink)
+        if self.streams(shrink):
+            return self.read_strips(region)
         if self._rows is None or region == spec.region:
             return super().read(region, shrink)
         rows, height = self._strips(shrink)
@@ -184,12 +192,21 @@ class JpegReader(_Whole):
         if shrink > 1:
             out[:] = self.read(self.shrunk(shrink).region, shrink)
             return
+        if self.streams():
+            super().decode_into(out)
+            return
         self._check_end()
         with self.resource.buffer() as data:
             self._decode(data, out)
 
+    def streams(self, shrink: int = 1) -> bool:
+        return shrink == 1 and self._header.walkable and self.spec.nbytes > STREAMED
+
     def strips(self, shrink: int = 1) -> Iterator[Pixels]:
-        """The whole image; of a file that was cut short, the rows that are there, and then the error."""
+        """The whole image, or strips of a large one; of a file that was cut short, the rows that are there, then the error."""
+        if self.streams(shrink):
+            yield from self._walked()
+            return
         try:
             whole = self.read(self.shrunk(shrink).region, shrink)
         except TruncatedImageError:
@@ -198,6 +215,21 @@ class JpegReader(_Whole):
                 yield from self._first(rows, shrink)
             raise
         yield whole
+
+    @property
+    def _walked_rows(self) -> int:
+        """Rows of coded units in a strip of a file without restart markers."""
+        return 1 << (max(STRIP // self._row_bytes, ROUNDS * 2 * self._header.subsampled_down, 1) - 1).bit_length()
+
+    def _walked(self) -> Iterator[Pixels]:
+        """Strips that are decoded apart, each with its neighbors where chroma is made from them."""
+        header, beside = self._header, int(self._header.subsampled_down)
+        high, top = header.block[1], 0
+        for above, below, data in one_ahead(Walk(header, self.resource).strips(self._walked_rows, beside)):
+            region = Region(0, above * high, header.width, min(below * high, header.height))
+            bottom = min(top + rows * high, header.height)
+            yield self._decoded(data, region, 1)[top - region.top : bottom - region.top]
+            top = bottom
 
     def _first(self, rows: int, shrink: int) -> Iterator[Pixels]:
         """The first rows of the image, some at a time."""

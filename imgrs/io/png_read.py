@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
@@ -17,6 +15,7 @@ import numpy.typing as npt
 from isal import isal_zlib
 
 from imgrs.errors import CorruptImageError, TruncatedImageError
+from imgrs.io.ahead import one_ahead
 from imgrs.io.limits import check_ratio, check_unit
 from imgrs.io.pillow import PillowReader
 from imgrs.io.png_write import SIGNATURE, chunk
@@ -107,18 +106,7 @@ class PngReader(PillowReader):
         if self._strip_bytes is None:
             self._check_content()
             return super().read(region, shrink)
-        spec = self.spec
-        out = np.empty((region.height, region.width, spec.bands), spec.dtype)
-        top = 0
-        for strip in self.strips():
-            covered = Region(0, top, spec.width, top + len(strip))
-            shared = covered & region
-            if not shared.empty:
-                out[shared.slices_in(region)] = strip[shared.slices_in(covered)]
-            top = covered.bottom
-            if top >= region.bottom and region.bottom < spec.height:
-                break
-        return out
+        return self.read_strips(region)
 
     def streams(self, shrink: int = 1) -> bool:
         return self._strip_bytes is not None
@@ -128,12 +116,9 @@ class PngReader(PillowReader):
             yield from super().strips(shrink)
             return
         ahead: list[tuple[bytes, bytes]] = []
-        inflated, above, context = self._inflated(ahead), None, copy_context()
-        # Inflating takes about as long as unfiltering, so the next strip is inflated meanwhile.
-        with decoding(self.resource.name, "PNG"), ThreadPoolExecutor(1) as beside:
-            coming = beside.submit(context.run, lambda: next(inflated, None))
-            while (filtered := coming.result()) is not None:
-                coming = beside.submit(context.run, lambda: next(inflated, None))
+        above = None
+        with decoding(self.resource.name, "PNG"):
+            for filtered in one_ahead(self._inflated(ahead)):  # inflating takes about as long as unfiltering
                 stored = self._unfiltered(filtered, above)
                 above = stored[-1].astype(stored.dtype.newbyteorder(">")).tobytes()
                 yield self._meant(stored, ahead)

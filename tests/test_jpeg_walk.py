@@ -1,0 +1,167 @@
+"""JPEG files without restart markers, cut into strips that are decoded apart."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import pyvips
+
+import imgrs
+from imgrs.demo import photograph
+from imgrs.errors import CorruptImageError, TruncatedImageError
+from imgrs.io import jpeg_read, jpeg_walk, open_source
+from imgrs.types import Pixels
+
+WIDTH, HEIGHT = 333, 517
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files are cut like large ones, into strips of 8 or more rows of coded units."""
+    monkeypatch.setattr(jpeg_read, "STREAMED", 0)
+    monkeypatch.setattr(jpeg_read, "STRIP", WIDTH * 3 * 16)
+    monkeypatch.setattr(jpeg_walk, "PIECE", 1000)
+
+
+def pixels(mode: str) -> PIL.Image.Image:
+    image = PIL.Image.fromarray(photograph(HEIGHT).crop((0, 0, WIDTH, HEIGHT)).compute())
+    return image.convert(mode)
+
+
+def written(path: Path, mode: str, **options: Any) -> Path:
+    pixels(mode).save(path, "JPEG", **options)
+    return path
+
+
+def whole(path: Path) -> Pixels:
+    with PIL.Image.open(path) as image:
+        found = np.array(image)
+    return found.reshape(HEIGHT, WIDTH, -1)
+
+
+@pytest.mark.parametrize("quality", [5, 75, 100])
+@pytest.mark.parametrize("optimize", [False, True])
+@pytest.mark.parametrize(("mode", "subsampling"), [("L", 0), ("RGB", 0), ("RGB", 1), ("RGB", 2), ("CMYK", 0)])
+def test_strips_are_the_rows_of_the_whole(
+    tmp_path: Path, mode: str, subsampling: int, optimize: bool, quality: int
+) -> None:
+    path = written(tmp_path / "a.jpg", mode, subsampling=subsampling, quality=quality, optimize=optimize)
+    reader = open_source(path)
+    assert reader.streams()
+    strips = list(reader.strips())
+    assert len(strips) > 2
+    assert np.array_equal(np.concatenate(strips), whole(path))
+
+
+@pytest.mark.parametrize("subsample", ["on", "off"])
+def test_files_of_another_encoder(tmp_path: Path, subsample: str) -> None:
+    path = tmp_path / "a.jpg"
+    image = pyvips.Image.new_from_array(np.array(pixels("RGB")))
+    image.jpegsave(str(path), Q=90, subsample_mode=subsample, optimize_coding=True, trellis_quant=False)
+    assert np.array_equal(np.concatenate(list(open_source(path).strips())), whole(path))
+
+
+def test_noise_and_extremes(tmp_path: Path) -> None:
+    """All sizes of coefficients, and long codes."""
+    rng = np.random.default_rng(1)
+    noise = rng.integers(0, 2, (HEIGHT, WIDTH, 3), np.uint8) * 255
+    noise[100:300, 50:200] = 0
+    noise[300:400] = 255
+    choices: list[dict[str, Any]] = [
+        {"quality": 100, "subsampling": 0},
+        {"quality": 100, "optimize": True},
+        {"quality": 1},
+    ]
+    for options in choices:
+        path = tmp_path / "a.jpg"
+        PIL.Image.fromarray(noise).save(path, **options)
+        assert np.array_equal(np.concatenate(list(open_source(path).strips())), whole(path))
+
+
+@pytest.mark.parametrize("options", [{"progressive": True}, {"restart_marker_rows": 1}])
+def test_others_are_not_walked(tmp_path: Path, options: dict[str, Any]) -> None:
+    assert not open_source(written(tmp_path / "a.jpg", "RGB", **options)).streams()
+
+
+def test_pipelines_and_saves_are_those_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "a.jpg", "RGB", quality=90)
+    img = imgrs.open(path).blur(2).brightness(10)
+    walked = img.compute(chunks=(100, 64))
+    img.save(tmp_path / "walked.tif")
+    monkeypatch.setattr(jpeg_read, "STREAMED", 1 << 40)
+    img = imgrs.open(path).blur(2).brightness(10)
+    assert np.array_equal(walked, img.compute())
+    img.save(tmp_path / "whole.tif")
+    assert (tmp_path / "walked.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+
+
+def until_error(strips: Iterator[Pixels]) -> tuple[list[Pixels], Exception | None]:
+    found: list[Pixels] = []
+    try:
+        found.extend(strips)
+    except CorruptImageError as error:
+        return found, error
+    return found, None
+
+
+def test_a_file_cut_short_gives_the_rows_that_are_there(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jpg", "RGB", quality=90)
+    good, data = whole(path), path.read_bytes()
+    for length in (len(data) - 2 - 40, len(data) * 3 // 4, len(data) // 2):
+        path.write_bytes(data[:length])
+        strips, error = until_error(open_source(path).strips())
+        rows = sum(map(len, strips))
+        assert isinstance(error, TruncatedImageError)
+        assert rows < HEIGHT
+        if rows:
+            assert np.array_equal(np.concatenate(strips), good[:rows])
+        with pytest.raises(TruncatedImageError):
+            imgrs.open(path).brightness(1).compute()
+
+
+def test_an_end_marker_too_early_is_seen(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jpg", "RGB", quality=90)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + b"\xff\xd9" + bytes(5000))
+    with pytest.raises(TruncatedImageError, match="row"):
+        imgrs.open(path).brightness(1).compute()
+
+
+def test_random_damage_raises_our_errors_or_gives_pixels(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jpg", "RGB", quality=90)
+    data, rng, raised = path.read_bytes(), random.Random(4), 0
+    for _ in range(150):
+        bad = bytearray(data)
+        for _ in range(rng.choice((1, 3, 40))):
+            bad[rng.randrange(len(data) // 8, len(data))] = rng.randrange(256)
+        try:
+            reader = open_source(_put(path, bytes(bad)))
+            strips, error = until_error(reader.strips())
+        except imgrs.errors.ImgrsError:
+            continue
+        raised += error is not None
+        assert error is not None or sum(map(len, strips)) == HEIGHT
+    assert raised > 20
+
+
+def test_lying_tables_are_refused() -> None:
+    file = io.BytesIO()
+    pixels("RGB").save(file, "JPEG")
+    data = bytearray(file.getvalue())
+    at = data.index(b"\xff\xc4") + 5
+    for counts in (b"\xff" * 16, b"\x03" + bytes(15), bytes(15) + b"\xff"):
+        bad = bytes(data[:at] + counts + data[at + 16 :])
+        with pytest.raises(imgrs.errors.ImgrsError):
+            list(open_source(io.BytesIO(bad)).strips())
+
+
+def _put(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
