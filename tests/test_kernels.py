@@ -15,8 +15,9 @@ import pytest
 from PIL import Image as Pillow
 
 import imgrs.kernels
-from imgrs.kernels import color, compiled, convolve, move, resample, tone, warp, wide
-from imgrs.kernels.compiled import Exact
+from imgrs import compiled
+from imgrs.compiled import Exact
+from imgrs.kernels import color, convolve, move, resample, tone, warp, wide
 
 Array = npt.NDArray[Any]
 DTYPES = ("uint8", "uint16", "float32")

@@ -22,7 +22,7 @@ from imgrs.types import Pixels, Region, Spec
 
 PACKAGE = Path(imgrs.__file__).parent
 LAYERS = [
-    {"types", "errors", "config"},
+    {"types", "errors", "config", "compiled"},
     {"graph"},
     {"io", "kernels"},
     {"ops"},

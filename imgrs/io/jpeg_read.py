@@ -224,8 +224,8 @@ class JpegReader(_Whole):
     def _walked(self) -> Iterator[Pixels]:
         """Strips that are decoded apart, each with its neighbors where chroma is made from them."""
         header, beside = self._header, int(self._header.subsampled_down)
-        high, top = header.block[1], 0
-        for above, below, data in one_ahead(Walk(header, self.resource).strips(self._walked_rows, beside)):
+        high, rows, top = header.block[1], self._walked_rows, 0
+        for above, below, data in one_ahead(Walk(header, self.resource).strips(rows, beside)):
             region = Region(0, above * high, header.width, min(below * high, header.height))
             bottom = min(top + rows * high, header.height)
             yield self._decoded(data, region, 1)[top - region.top : bottom - region.top]

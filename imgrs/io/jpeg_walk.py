@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imgrs.compiled import loop
 from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io.jpeg_markers import END, INTERVAL, RESTART, SCAN, TABLES, Header
 from imgrs.io.resource import Resource
-from imgrs.kernels.compiled import loop
 
 PIECE = 1 << 20
 """Bytes of coded data that are read at a time."""

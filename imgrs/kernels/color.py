@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.kernels.compiled import Exact, loop
+from imgrs.compiled import Exact, loop
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 

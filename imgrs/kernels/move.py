@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.kernels.compiled import opencv_pays
+from imgrs.compiled import opencv_pays
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 

@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from imgrs.compiled import Exact, loop
 from imgrs.kernels.color import limit_of, to_dtype
-from imgrs.kernels.compiled import Exact, loop
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 F64 = npt.NDArray[np.float64]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.kernels.compiled import Exact, loop, opencv_pays
+from imgrs.compiled import Exact, loop, opencv_pays
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 Curve = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]

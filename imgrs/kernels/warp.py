@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imgrs.compiled import Exact, loop
 from imgrs.kernels.color import limit_of, to_dtype
-from imgrs.kernels.compiled import Exact, loop
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 

@@ -75,7 +75,7 @@ class Measured:
             totals = [total + area for total, area in zip(totals, needed, strict=True)]
             for i, node in enumerate(stage.order):
                 decoded[i] += sum(_decoded(node, need) for need in demand[i])
-                if node in self.slots and node not in stage.nodes and demand[i]:
+                if node in self.slots and (stage.kind == "output" or node not in stage.nodes) and demand[i]:
                     rows = min(need.top for need in demand[i]), max(need.bottom for need in demand[i])
                     self._rows.setdefault(node, []).append((index, region.top, *rows))
             if stage.kind != "decode":
