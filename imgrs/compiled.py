@@ -11,17 +11,19 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-import types
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 
+from imgrs.machine_code import Signature, machine_code, signature
+
+F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
 R = TypeVar("R")
 
 WORTH = 1 << 20
-"""Samples for which loading numba and its cached machine code (0.3 s), or OpenCV, pays for itself."""
+"""Samples for which loading machine code, or OpenCV, pays for itself."""
 
 
 class Load:
@@ -50,38 +52,32 @@ def opencv_pays(samples: int) -> bool:
     return samples > 0 and ("cv2" in sys.modules or _opencv.pays(samples))
 
 
-class Loop(Generic[P, R]):
-    """A function of scalars and flat arrays that numba compiles on first use and keeps on disk."""
+class Loop(Generic[P]):
+    """A function of numbers and arrays that is compiled on first use; the machine code is kept on disk.
 
-    def __init__(self, function: Callable[P, R]) -> None:
+    The arrays' samples follow each other in memory. It returns nothing and makes no arrays: what it works in, it is given.
+    """
+
+    def __init__(self, function: Callable[P, None]) -> None:
         self.function = function
-        self._compiled: Callable[P, R] | None = None
+        self._known: dict[Signature, Callable[..., None]] = {}
         functools.update_wrapper(self, function)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self.compiled()(*args, **kwargs)
-
-    def compiled(self) -> Callable[P, R]:
-        """The function as numba has it; loops that it calls are compiled with it."""
-        if self._compiled is None:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        kinds = signature(args)
+        if kinds not in self._known:
             with _compiling:
-                self._compiled = self._compiled or _jit(self.function)
-        return self._compiled
+                if kinds not in self._known:
+                    self._known[kinds] = machine_code(self.function, self._parts(), kinds)
+        self._known[kinds](*args)
+
+    def _parts(self) -> list[Callable[..., Any]]:
+        """The functions marked as parts that this one calls."""
+        known = self.function.__globals__
+        return [known[name] for name in self.function.__code__.co_names if getattr(known.get(name), "is_part", False)]
 
 
-_compiling = threading.RLock()
-
-
-def _jit(function: Callable[P, R]) -> Callable[P, R]:
-    import numba
-
-    known = function.__globals__
-    called = {name: known[name].compiled() for name in function.__code__.co_names if isinstance(known.get(name), Loop)}
-    if called:
-        function = types.FunctionType(function.__code__, {**known, **called}, function.__name__)
-    options = {"nogil": True, "cache": True, "fastmath": False, "boundscheck": False, "error_model": "numpy"}
-    jitted: Callable[P, R] = numba.njit(**options)(function)
-    return jitted
+_compiling = threading.Lock()
 
 
 class Exact(Generic[P, R]):
@@ -111,6 +107,12 @@ def _first_size(*args: Any, **kwargs: Any) -> int:
     return next((a.size for a in args if isinstance(a, np.ndarray)), 0)
 
 
-def loop(function: Callable[P, R]) -> Loop[P, R]:
-    """Mark ``function`` as the body of a compiled loop; numba is imported when it is first called."""
+def loop(function: Callable[P, None]) -> Loop[P]:
+    """Mark ``function`` as the body of a compiled loop."""
     return Loop(function)
+
+
+def part(function: F) -> F:
+    """Mark ``function`` as a part of loops, compiled with each that calls it."""
+    function.is_part = True  # type: ignore[attr-defined]
+    return function

@@ -36,7 +36,7 @@ def digests() -> dict[str, str]:
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the switches are those of x86-64")
 def test_integers_do_not_depend_on_the_instruction_set(tmp_path: Path) -> None:
     script = "from tests.test_processors import digests\nfor name, digest in digests().items(): print(name, digest)"
-    environment = {**os.environ, **BASELINE, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONWARNINGS": "ignore"}
+    environment = {**os.environ, **BASELINE, "IMGRS_CACHE_DIR": str(tmp_path), "PYTHONWARNINGS": "ignore"}
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stderr
     here = digests()

@@ -22,7 +22,7 @@ from imgrs.types import Pixels, Region, Spec
 
 PACKAGE = Path(imgrs.__file__).parent
 LAYERS = [
-    {"types", "errors", "config", "compiled"},
+    {"types", "errors", "config", "compiled", "machine_code"},
     {"graph"},
     {"io", "kernels"},
     {"ops"},

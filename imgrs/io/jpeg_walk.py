@@ -60,7 +60,8 @@ class Walk:
     def rows(self) -> Iterator[bytes]:
         """The coded data of each row. Raises ``CorruptImageError`` or ``TruncatedImageError`` where it is damaged."""
         name, at = self._resource.name, self._header.coded
-        data, state, row = b"", np.zeros(3 + 4, np.int64), 0
+        data, state, row = b"", np.zeros(3 + 4 + 2, np.int64), 0
+        last = np.empty((2, 4), np.int64)
         ends = np.zeros(self._header.down, np.int64)
         while row < self._header.down:
             data = data[state[0] :] + self._resource.read(at, PIECE)
@@ -68,10 +69,11 @@ class Walk:
             state[0] = 0
             out = np.empty(2 * (len(data) + 3 * self._blocks) + 64, np.uint8)
             held = np.frombuffer(data, np.uint8)
-            what, found = _walked(
+            _walked(
                 held, out, state, ends, self._header.down - row, self._header.across,
-                self._components, self._short, self._long, self._codes,
+                self._components, self._short, self._long, self._codes, last,
             )  # fmt: skip
+            what, found = state[-2:].tolist()
             start = 0
             for end in ends[:found].tolist():
                 yield out[start:end].tobytes()
@@ -164,16 +166,17 @@ def _walked(
     short: npt.NDArray[np.uint16],
     long: npt.NDArray[np.uint16],
     codes: Any,
-) -> tuple[int, int]:
-    """Write rows again until there is no more data; returns why it ended, and how many there are.
+    coefficients: Any,
+) -> None:
+    """Write rows again until there is no more data.
 
     ``state`` is kept from call to call: the place in ``data``, bits that were taken from it and not used, their number, and
-    the last coefficient of each component. ``ends`` receives where each row ends in ``out``.
+    the last coefficient of each component; and it tells why this call ended, and how many rows there are. ``ends``
+    receives where each row ends in ``out``.
     """
     at, bits, held = state[0], np.uint64(state[1]), state[2]
     written = 0
-    last: Any = np.zeros(4, np.int64)
-    coded: Any = np.zeros(4, np.int64)
+    last, coded = coefficients[0], coefficients[1]
     for c in range(4):
         last[c] = state[3 + c]
     for row in range(rows):
@@ -211,15 +214,19 @@ def _walked(
                         total = length + size
                         if length == 0 or total > held:
                             if at + 1 >= data.size:
-                                return _MORE, row
+                                state[7], state[8] = _MORE, row
+                                return
                             if length == 0 and held >= 16:
-                                return _DAMAGED, row
-                            return _ENDED, row
+                                state[7], state[8] = _DAMAGED, row
+                                return
+                            state[7], state[8] = _ENDED, row
+                            return
                         held -= total
                         value = (bits >> np.uint64(held)) & ((np.uint64(1) << np.uint64(total)) - np.uint64(1))
                         if k == 0:
                             if symbol > 11:
-                                return _DAMAGED, row
+                                state[7], state[8] = _DAMAGED, row
+                                return
                             change = np.int64(value & ((np.uint64(1) << np.uint64(size)) - np.uint64(1)))
                             if size > 0 and change < 1 << size - 1:
                                 change -= (1 << size) - 1
@@ -232,7 +239,8 @@ def _walked(
                                 size += 1
                                 rest >>= 1
                             if size > 11:
-                                return _DAMAGED, row
+                                state[7], state[8] = _DAMAGED, row
+                                return
                             if change < 0:
                                 change += (1 << size) - 1
                             total = (codes[size] & 255) + size
@@ -241,7 +249,8 @@ def _walked(
                         elif size > 0:
                             k += (symbol >> 4) + 1
                             if k > 64:
-                                return _DAMAGED, row
+                                state[7], state[8] = _DAMAGED, row
+                                return
                         elif symbol == 240:
                             k += 16
                         else:
@@ -267,4 +276,4 @@ def _walked(
         state[0], state[1], state[2] = at, np.int64(bits & ((np.uint64(1) << np.uint64(held)) - np.uint64(1))), held
         for c in range(4):
             state[3 + c] = last[c]
-    return _DONE, rows
+    state[7], state[8] = _DONE, rows

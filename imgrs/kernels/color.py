@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.compiled import Exact, loop
+from imgrs.compiled import Exact, loop, part
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 
@@ -33,7 +33,7 @@ def to_dtype(sums: Array, dtype: Any) -> Array:
     return clipped.astype(kind)
 
 
-@loop
+@part
 def _weigh(
     planes: Array, a: np.float32, b: np.float32, c: np.float32, d: np.float32, limit: np.float32, out: Array
 ) -> None:
@@ -47,11 +47,9 @@ def _weigh(
 
 
 @loop
-def _matrix_loop(flat: Array, bands: int, m: Array, limit: np.float32, out: Array) -> None:
+def _matrix_loop(flat: Array, bands: int, m: Array, limit: np.float32, planes: Array, mixed: Array, out: Array) -> None:
     # Blocks of pixels are split into planes, weighed, and joined again: each of the three steps vectorizes.
     count = flat.size // bands
-    planes = np.empty((3, BLOCK), np.float32)
-    mixed = np.empty((3, BLOCK), np.float32)
     for start in range(0, count, BLOCK):
         n = min(BLOCK, count - start)
         source = flat[start * bands : (start + n) * bands]
@@ -75,7 +73,9 @@ def _matrix_loop(flat: Array, bands: int, m: Array, limit: np.float32, out: Arra
 
 def _matrix_fast(pixels: Array, m: Array) -> Array:
     out = np.empty_like(pixels)
-    _matrix_loop(pixels.reshape(-1), pixels.shape[2], m, limit_of(pixels.dtype), out.reshape(-1))
+    planes, mixed = np.empty((2, 3, BLOCK), np.float32)
+    flat, bands = np.ascontiguousarray(pixels).reshape(-1), pixels.shape[2]
+    _matrix_loop(flat, bands, np.ascontiguousarray(m), limit_of(pixels.dtype), planes, mixed, out.reshape(-1))
     return out
 
 

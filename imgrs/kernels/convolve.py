@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.compiled import Exact, loop
+from imgrs.compiled import Exact, loop, part
 from imgrs.kernels.color import limit_of, to_dtype
 
 Array = npt.NDArray[Any]  # the dtype is the image's
@@ -29,7 +29,7 @@ def gaussian_taps(sigma: float) -> npt.NDArray[np.float32]:
     return normalized.astype(np.float32)
 
 
-@loop
+@part
 def _add_pairs(source: Array, center: Any, step: Any, taps: Array, n: Any, acc: Array) -> None:
     # acc[i] = taps[0] * source[center + i] + sum over t of taps[t] * (the pair t steps away), four pairs at a time, so
     # that LLVM vectorizes them and sums stay in registers. Unsigned places keep numba from looking for negative ones.
@@ -71,13 +71,20 @@ def _add_pairs(source: Array, center: Any, step: Any, taps: Array, n: Any, acc: 
 
 @loop
 def _separable_loop(
-    flat: Array, height: Any, stride: Any, bands: Any, taps: Array, limit: np.float32, out: Array
+    flat: Array,
+    height: Any,
+    stride: Any,
+    bands: Any,
+    taps: Array,
+    limit: np.float32,
+    row: Array,
+    across: Array,
+    out: Array,
 ) -> None:
     # flat: (height + 2m) rows of `stride` samples. Each output row is summed down into `row`, then across into `out`.
     reach, stride, bands, block = np.uint64(taps.size - 1), np.uint64(stride), np.uint64(bands), np.uint64(BLOCK)
     width = stride - np.uint64(2) * reach * bands
     half, zero = np.float32(0.5), np.float32(0)
-    row, across = np.empty(stride, np.float32), np.empty(BLOCK, np.float32)
     for y in range(np.uint64(height)):
         start = np.uint64(0)
         while start < stride:
@@ -103,7 +110,9 @@ def _separable_fast(padded: Array, taps: Array) -> Array:
     rows, columns, bands = padded.shape
     out = np.empty((rows - 2 * reach, columns - 2 * reach, bands), padded.dtype)
     limit = limit_of(padded.dtype)
-    _separable_loop(padded.reshape(-1), out.shape[0], columns * bands, bands, taps, limit, out.reshape(-1))
+    flat, stride = padded.reshape(-1), columns * bands
+    row, across = np.empty(stride, np.float32), np.empty(BLOCK, np.float32)
+    _separable_loop(flat, out.shape[0], stride, bands, taps, limit, row, across, out.reshape(-1))
     return out
 
 
@@ -143,13 +152,15 @@ def _correlate_loop(
     weights: Array,
     offset: np.float32,
     limit: np.float32,
+    acc: Array,
     out: Array,
 ) -> None:
     half, zero = np.float32(0.5), np.float32(0)
     for y in range(height):
         for start in range(0, width, BLOCK):
             n = min(BLOCK, width - start)
-            acc = np.zeros(n, np.float32)
+            for i in range(n):
+                acc[i] = zero
             for k in range(weights.size):
                 w = weights[k]
                 source = flat[y * stride + start + shifts[k] :][:n]
@@ -172,8 +183,8 @@ def _correlate_fast(padded: Array, kernel: Array, offset: float) -> Array:
     out = np.empty((height, columns - kernel.shape[1] + 1, bands), padded.dtype)
     limit = limit_of(padded.dtype)
     weights = kernel[down, across]
-    flat = padded.reshape(-1)
-    _correlate_loop(flat, height, columns * bands, width, shifts, weights, np.float32(offset), limit, out.reshape(-1))
+    flat, stride, acc = padded.reshape(-1), columns * bands, np.empty(BLOCK, np.float32)
+    _correlate_loop(flat, height, stride, width, shifts, weights, np.float32(offset), limit, acc, out.reshape(-1))
     return out
 
 
@@ -214,8 +225,8 @@ def box_mean(padded: Array, radius: int) -> Array:
         length = sums.shape[axis] - 2 * radius
         parts = [np.take(sums, range(i, i + length), axis) for i in range(side)]
         total = parts[0]
-        for part in parts[1:]:
-            total = total + part
+        for other in parts[1:]:
+            total = total + other
         sums = total
     count = side * side
     if padded.dtype.kind == "u":

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.compiled import Exact, loop
+from imgrs.compiled import Exact, loop, part
 from imgrs.kernels.color import limit_of, to_dtype
 
 Array = npt.NDArray[Any]  # the dtype is the image's
@@ -130,7 +130,7 @@ ROWS = 16
 # time, in order, so that LLVM vectorizes them side by side.
 
 
-@loop
+@part
 def _rounded(total: Any, precision: Any, limit: np.float32) -> Any:
     # Half up. Which kind of sum it is, numba knows when it compiles: ``precision`` is None for floats.
     if precision is None:
@@ -141,7 +141,7 @@ def _rounded(total: Any, precision: Any, limit: np.float32) -> Any:
     return min(max((total + half) >> np.int32(precision), np.int32(0)), most)
 
 
-@loop
+@part
 def _weigh(source: Array, first: Any, step: Any, last: Any, weights: Array, n: Any, acc: Array) -> None:
     # acc[i] = sum over t of weights[t] * source[first + t * step + i]; beyond ``last``, the samples there count again.
     kind = weights.dtype.type
@@ -165,10 +165,9 @@ def _weigh(source: Array, first: Any, step: Any, last: Any, weights: Array, n: A
 
 @loop
 def _down_loop(
-    flat: Array, stride: Any, starts: Array, weights: Array, precision: Any, limit: np.float32, out: Array
+    flat: Array, stride: Any, starts: Array, weights: Array, precision: Any, limit: np.float32, acc: Array, out: Array
 ) -> None:
     stride, size, lanes = np.uint64(stride), np.uint64(flat.size), np.uint64(LANES)
-    acc = np.empty(LANES, weights.dtype)
     for y in range(np.uint64(starts.size)):
         begin = np.uint64(0)
         while begin < stride:
@@ -182,12 +181,20 @@ def _down_loop(
 
 @loop
 def _across_loop(
-    flat: Array, stride: Any, bands: Any, starts: Array, weights: Array, precision: Any, limit: np.float32, out: Array
+    flat: Array,
+    stride: Any,
+    bands: Any,
+    starts: Array,
+    weights: Array,
+    precision: Any,
+    limit: np.float32,
+    columns: Array,
+    acc: Array,
+    out: Array,
 ) -> None:
     outputs, stride, bands = np.uint64(starts.size), np.uint64(stride), np.uint64(bands)
     height, together = np.uint64(flat.size) // stride, np.uint64(ROWS)
     lanes = bands * together
-    columns, acc = np.zeros(stride * together, weights.dtype), np.empty(lanes, weights.dtype)
     top = np.uint64(0)
     while top < height:
         rows = min(together, height - top)
@@ -207,16 +214,17 @@ def _pass_fast(source: Array, starts: Array, weights: Array, axis: int, dtype: s
     out = np.empty((len(starts), columns, bands) if axis == 0 else (rows, len(starts), bands), dtype)
     precision = PRECISION if weights.dtype == np.int32 else None
     flat, stride = np.ascontiguousarray(source).reshape(-1), columns * bands
-    rest = (starts, weights, precision, limit_of(out.dtype), out.reshape(-1))
+    how = np.ascontiguousarray(starts), np.ascontiguousarray(weights), precision, limit_of(out.dtype)
     if axis == 0:
-        _down_loop(flat, stride, *rest)
+        _down_loop(flat, stride, *how, np.empty(LANES, weights.dtype), out.reshape(-1))
     else:
-        _across_loop(flat, stride, bands, *rest)
+        held, acc = np.zeros(stride * ROWS, weights.dtype), np.empty(bands * ROWS, weights.dtype)
+        _across_loop(flat, stride, bands, *how, held, acc, out.reshape(-1))
     return out
 
 
 def _pass_work(source: Array, starts: Array, weights: Array, axis: int, dtype: str) -> int:
-    """The plain form takes 2 to 5 ns for each product, and 0.35 s, which loading numba takes, are 64 a sample."""
+    """The plain form takes 2 to 5 ns for each product; 64 of them are what a sample of other kernels takes."""
     products: int = source.size // source.shape[axis] * weights.size
     return products // 64
 
@@ -237,7 +245,7 @@ PILLOW = range(1 << 18, 1 << 24)
 
 
 def pillow_pays(source: Array) -> bool:
-    """Whether Pillow resizes all of ``source`` quicker than the plain form and before numba has loaded: to the same bytes."""
+    """Whether Pillow resizes all of ``source`` quicker than the plain form and before a loop is there: to the same bytes."""
     fits = source.dtype == np.uint8 and source.shape[2] in (1, 3)
     return fits and source.size in PILLOW and not resample_pass.load.paid
 

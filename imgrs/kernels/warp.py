@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.compiled import Exact, loop
+from imgrs.compiled import Exact, loop, part
 from imgrs.kernels.color import limit_of, to_dtype
 
 Array = npt.NDArray[Any]  # the dtype is the image's
@@ -34,7 +34,7 @@ def coordinates(matrix: tuple[float, ...], taps: int) -> npt.NDArray[np.int64]:
     return np.array([round(v * ONE) for v in values], np.int64)
 
 
-@loop
+@part
 def _weights(fraction: np.int64, taps: int, out: Array) -> None:
     # Of the taps from the first on; bicubic is Keys' with a = -0.5.
     t = np.float32(fraction >> 8) * np.float32(1 / (1 << 24))
@@ -60,18 +60,19 @@ def _affine_loop(
     taps: int,
     fill: Array,
     limit: np.float32,
+    weights: Array,
+    places: Array,
     out: Array,
 ) -> None:
     # geometry: the tile's left and top, the image's width and height, the output's left, top, width and height.
+    # places are unsigned, so that numba does not look for negative ones.
     tile_left, tile_top, width, height, left, top, columns, rows = geometry
     one, zero, half = np.int64(32), np.float32(0), np.float32(0.5)
     center = np.int64(0) if taps == 1 else np.int64(1) << np.int64(31)
     before = np.int64(1) if taps == 4 else np.int64(0)
     mask = (np.int64(1) << one) - np.int64(1)
-    across = np.empty(4, np.float32)
-    down = np.empty(4, np.float32)
-    offsets = np.empty(4, np.uint64)  # unsigned, so that numba does not look for negative indices
-    lines = np.empty(4, np.uint64)
+    across, down = weights[0], weights[1]
+    offsets, lines = places[0], places[1]
     for y in range(rows):
         px = q[0] * left + q[1] * (top + y) + q[2]
         py = q[3] * left + q[4] * (top + y) + q[5]
@@ -132,7 +133,9 @@ def _affine_fast(
     geometry = np.array([*corner, *size, box[0], box[1], columns, rows], np.int64)
     limit = limit_of(tile.dtype)
     stride = tile.shape[1] * bands
-    _affine_loop(tile.reshape(-1), stride, bands, geometry, q, taps, fill, limit, out.reshape(-1))
+    weights, places = np.empty((2, 4), np.float32), np.empty((2, 4), np.uint64)
+    flat = np.ascontiguousarray(tile).reshape(-1)
+    _affine_loop(flat, stride, bands, geometry, q, taps, fill, limit, weights, places, out.reshape(-1))
     return out
 
 
@@ -163,7 +166,7 @@ def _affine_plain(
         last = tile.shape[1 - axis] - 1  # what is not inside may point anywhere
         indices.append([np.clip(np.clip(first + i, 0, size[axis] - 1) - corner[axis], 0, last) for i in range(taps)])
         w = np.empty((4, *nearest.shape), np.float32)
-        _weights.function(places[axis] & (ONE - 1), taps, w)
+        _weights(places[axis] & (ONE - 1), taps, w)
         weights.append(w[..., None])
     if taps == 1:
         result = tile[indices[1][0], indices[0][0]]
