@@ -1,8 +1,8 @@
 """Machine code of loops: made by numba once, kept on disk, and loaded from there without numba.
 
 Importing numba and calling a first function from its own cache takes half a second and 70 MiB; loading an object file by LLVM
-takes some milliseconds. A file is named by a digest of all that it was made from: the loop and those that it calls, the numbers that they
-use, the types of the arguments, the processor, and the version of LLVM.
+takes some milliseconds. A file is named by a digest of all that it was made from: the loop and those that it calls, the
+numbers that they use, the types of the arguments, the processor, and the version of LLVM.
 """
 
 from __future__ import annotations
