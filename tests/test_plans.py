@@ -40,8 +40,8 @@ def test_a_diamond_keeps_what_both_sides_need() -> None:
     base = blank(10_000).blur(1.5)
     assert stages(base.blend("normal", base.rotate180())).splitlines()[:3] == [
         "stages",
-        "  1. blur: 25 tiles of 2048x2048, margin 6, kept (computed 1.97 times otherwise)",
-        "  2. blend: 25 tiles of 2048x2048, margin 240, handed out",
+        "  1. blur: 100 tiles of 1024x1024, margin 6, kept (computed 2.00 times otherwise)",
+        "  2. blend: 100 tiles of 1024x1024, margin 0, handed out",
     ]
 
 
@@ -57,13 +57,13 @@ def test_wide_blurs_in_a_row_are_kept_between() -> None:
 def test_a_chain_of_small_margins_is_one_stage() -> None:
     assert stages(grade(blank(10_000))).splitlines()[:2] == [
         "stages",
-        "  1. blur: 25 tiles of 2048x2048, margin 11, handed out",
+        "  1. blur: 100 tiles of 1024x1024, margin 11, handed out",
     ]
 
 
 def test_a_rotation_of_a_large_image_is_square_tiles() -> None:
     (line,) = stages(blank(30_000).rotate(33)).splitlines()[1:2]
-    assert line.startswith("  1. affine: 225 tiles of 2048x2048")
+    assert line.startswith("  1. affine: 900 tiles of 1024x1024")
 
 
 def test_a_thumbnail_of_a_rotation_keeps_the_rotation_out_of_memory() -> None:
@@ -82,10 +82,10 @@ def test_tiles_of_a_file_in_strips_are_low_so_that_a_row_of_them_shares_what_is_
     rows = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", "uint8", (20_000, 20_000, 3))  # a hole: no disk is used
     del rows
     img = imgrs.open(tmp_path / "a.npy")
-    assert "1. brightness: 360 tiles of 2048x559, " in stages(img.brightness(9))
+    assert "1. brightness: 720 tiles of 1024x559, " in stages(img.brightness(9))
     turned = stages(img.rotate(33)).splitlines()
     assert turned[1].startswith("  1. open: 96 tiles of 20000x209, margin 0, kept")
-    assert turned[2].startswith("  2. affine: 100 tiles of 2048x2048")
+    assert turned[2].startswith("  2. affine: 400 tiles of 1024x1024")
 
 
 def test_a_statistic_and_its_use_share_the_image() -> None:
@@ -94,13 +94,13 @@ def test_a_statistic_and_its_use_share_the_image() -> None:
     lines = stages(first).splitlines()
     assert lines[1].endswith("kept (computed 2.00 times otherwise)")
     assert lines[2].endswith("gathered (a statistic of the whole image)")
-    assert stages(second).splitlines()[1].startswith("  1. mean: 9 tiles of 2048x2048")
+    assert stages(second).splitlines()[1].startswith("  1. mean: 25 tiles of 1024x1024")
 
 
 def test_less_memory_means_smaller_tiles() -> None:
     img = grade(blank(10_000))
-    small = img.explain(**{**MACHINE, "memory_limit": "64MiB"})
-    assert "tiles of 2048x2048" not in small
+    small = img.explain(**{**MACHINE, "memory_limit": "32MiB"})
+    assert "tiles of 1024x1024" not in small
     with pytest.raises(imgrs.MemoryBudgetError, match="memory_limit=1MiB"):
         img.blur(200).explain(**{**MACHINE, "memory_limit": "1MiB"})
 
@@ -137,13 +137,13 @@ optimized
   %5 = blur(%4, radius=0.5)                            5000x4000 RGB uint8
 
 stages
-  1. blur: 6 tiles of 2048x2048, margin 2, handed out
+  1. blur: 20 tiles of 1024x1024, margin 2, handed out
 
 forecast
-  tasks     6
-  pixels    100,562,112 computed
+  tasks     20
+  pixels    101,143,872 computed
   reads     0 B of 0 B
-  memory    205.2 MiB at the peak, 0 B of it kept
+  memory    48.7 MiB at the peak, 0 B of it kept
 """
 
 

@@ -22,11 +22,11 @@ from imgrs.plan.layout import LARGEST_FOOTPRINT, SIDE, SMALLEST
 from imgrs.plan.measure import SHARED_TILES, WORTH, Measured
 from imgrs.plan.stages import ANYWHERE, Forecast, Plan, Sink, Stage
 
-SIDES = (SIDE, 4096, 1024, 512, 256, 128, 64, 32, 16, SMALLEST)
+SIDES = (1024, SIDE, 4096, 512, 256, 128, 64, 32, 16, SMALLEST)
 """Compute tiles to choose from, in pixels a side; an earlier one wins unless a later one is 3 % quicker."""
 CUTS = 16
 """Nodes that the rule keeps, at most."""
-WAITING_PER_WORKER = 4
+WAITING_PER_WORKER = 2
 """Encoded tiles that may wait for their place in a file, for each worker."""
 
 
