@@ -10,11 +10,14 @@ from typing import Any
 import dask.config
 import numpy as np
 import pytest
+import tifffile
 
 import imgrs
+from imgrs.config import settings
 from imgrs.demo import grade
 from imgrs.image import Image
 from imgrs.plan import cost
+from imgrs.plan.choose import plan
 
 MACHINE: dict[str, Any] = {"workers": 2, "memory_limit": "4GiB", "optimizer": "exact", "scheduler": "threads"}
 
@@ -157,3 +160,15 @@ def test_what_does_not_fit_in_memory_is_kept_in_files_and_removed(tmp_path: Path
     assert "decoded once in scratch files" in img.explain(**tight)
     np.testing.assert_array_equal(img.compute(**tight), img.compute(**MACHINE))
     assert [path.name for path in tmp_path.iterdir()] == ["noise.png"]
+
+
+def test_reads_are_whole_tiles_of_the_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    imgrs.fromarray(rng.integers(0, 256, (1_500, 2_000, 3), np.uint8)).save(tmp_path / "a.tif")
+    img = imgrs.open(tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        lengths = np.reshape(file.pages.first.databytecounts, (3, 4))
+    made = plan([img.crop((500, 500, 600, 600))._node], settings())
+    assert made.forecast.read_bytes == lengths[:2, :2].sum()
+    assert made.forecast.stored_bytes == lengths.sum()
+    assert plan([img.brightness(3)._node], settings()).forecast.read_bytes == lengths.sum()

@@ -163,10 +163,9 @@ def _forecast(measured: Measured, settings: Settings, scratch: bool = False) -> 
     for node in measured.order:
         if isinstance(node.op, Source) and measured.needed[node]:
             whole = node.op.stored_bytes(node.spec.region)
-            share = measured.needed[node] / (node.spec.width * node.spec.height)
             stored += whole
             tiled += whole * node.op.reads_regions
-            read += whole if node in measured.kept else round(whole * share)
+            read += whole if node in measured.kept else measured.read[node]
     per_byte = cost.SCRATCH_WRITE + cost.SCRATCH_READ if scratch else cost.KEEP_WRITE + cost.KEEP_READ
     keeping = per_byte * sum(measured.decoded[node] * node.spec.pixel_bytes for node in measured.kept)
     return Forecast(

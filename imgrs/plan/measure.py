@@ -51,6 +51,8 @@ class Measured:
         """Pixels of each node that all tiles of all stages compute."""
         self.needed: Counter[Node] = Counter()
         """Pixels of each node that are needed at all."""
+        self.read: Counter[Node] = Counter()
+        """Bytes of each file in which those are stored."""
         self.decoded: Counter[Node] = Counter()
         """Pixels of each file that all tiles of all stages decode: whole strips, where one is wider than a tile."""
         self.largest = 0
@@ -83,14 +85,18 @@ class Measured:
                 self.largest = max(self.largest, *needed)
         grid = stage.grid
         scale = grid.width * grid.height / sum(region.area for region in sampled)
-        whole = areas(stage.demand(Region(0, 0, grid.width, grid.height)))
+        whole = stage.demand(Region(0, 0, grid.width, grid.height))
         made: Counter[Node] = Counter()
-        for node, total, strips, area in zip(stage.order, totals, decoded, whole, strict=True):
+        for node, total, strips, regions in zip(stage.order, totals, decoded, whole, strict=True):
             if node in self.slots and (stage.kind == "output" or node not in stage.nodes):
                 continue  # it is made elsewhere
             self.pixels[node] += round(total * scale)
             made[node] += round(strips * scale)
+            area = sum(region.area for region in regions)
             self.needed[node] = max(self.needed[node], min(area, node.spec.width * node.spec.height))
+            if isinstance(node.op, Source):
+                stored = sum(node.op.stored_bytes(region) for region in regions)
+                self.read[node] = max(self.read[node], min(stored, node.op.stored_bytes(node.spec.region)))
         if stage.kind == "fold":
             for node in stage.nodes:
                 self.pixels[node] = made[node] = self.needed[node] = node.spec.width * node.spec.height

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -107,7 +109,39 @@ def scheduler(settings: Settings) -> Get | None:
 def _threads(workers: int) -> Get:
     import dask.threaded
 
+    _start_threads(workers)
     return functools.partial(dask.threaded.get, num_workers=workers)
+
+
+_started = threading.local()
+
+
+def _start_threads(workers: int) -> None:
+    """Start Dask's threads for this one where no interrupt comes between: half started, one could never be joined."""
+    import dask.config
+    import dask.threaded
+
+    known: set[int] = _started.__dict__.setdefault("workers", set())
+    if workers in known or dask.config.get("pool", None) is not None:
+        return
+    together = threading.Barrier(workers)
+    tasks = dict.fromkeys(range(workers), (together.wait,))
+    with _interrupts_wait():
+        dask.threaded.get(tasks, list(tasks), num_workers=workers)
+    known.add(workers)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Hold back Ctrl-C, where the system can."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run(graph: Graph, keys: Any, made: Plan) -> Any:
