@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from imgrs.compiled import Exact, loop, part
 from imgrs.kernels.color import limit_of, to_dtype
+from imgrs.kernels.move import turned
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 F64 = npt.NDArray[np.float64]
@@ -123,8 +124,8 @@ def _pass_plain(source: Array, starts: Array, weights: Array, axis: int, dtype: 
 
 LANES = 1024
 """Samples whose sums are made side by side, so that they stay in the first-level cache."""
-ROWS = 16
-"""Rows that the pass across takes together: their samples of one column lie side by side, as the pass down has them."""
+ROWS = 128
+"""Rows that the pass across takes together: they are transposed, and a column is then a row for the pass down."""
 
 # The loops below count in unsigned integers, so that numba does not look for negative indices, and sum four taps at a
 # time, in order, so that LLVM vectorizes them side by side.
@@ -179,47 +180,24 @@ def _down_loop(
             begin += n
 
 
-@loop
-def _across_loop(
-    flat: Array,
-    stride: Any,
-    bands: Any,
-    starts: Array,
-    weights: Array,
-    precision: Any,
-    limit: np.float32,
-    columns: Array,
-    acc: Array,
-    out: Array,
-) -> None:
-    outputs, stride, bands = np.uint64(starts.size), np.uint64(stride), np.uint64(bands)
-    height, together = np.uint64(flat.size) // stride, np.uint64(ROWS)
-    lanes = bands * together
-    top = np.uint64(0)
-    while top < height:
-        rows = min(together, height - top)
-        for i in range(stride):
-            for r in range(rows):
-                columns[i * together + r] = flat[(top + r) * stride + i]
-        for x in range(outputs):
-            _weigh(columns, np.uint64(starts[x]) * lanes, lanes, stride * together - lanes, weights[x], lanes, acc)
-            for r in range(rows):
-                for b in range(bands):
-                    out[((top + r) * outputs + x) * bands + b] = _rounded(acc[b * together + r], precision, limit)
-        top += rows
-
-
 def _pass_fast(source: Array, starts: Array, weights: Array, axis: int, dtype: str) -> Array:
-    rows, columns, bands = source.shape
-    out = np.empty((len(starts), columns, bands) if axis == 0 else (rows, len(starts), bands), dtype)
-    precision = PRECISION if weights.dtype == np.int32 else None
-    flat, stride = np.ascontiguousarray(source).reshape(-1), columns * bands
-    how = np.ascontiguousarray(starts), np.ascontiguousarray(weights), precision, limit_of(out.dtype)
     if axis == 0:
-        _down_loop(flat, stride, *how, np.empty(LANES, weights.dtype), out.reshape(-1))
-    else:
-        held, acc = np.zeros(stride * ROWS, weights.dtype), np.empty(bands * ROWS, weights.dtype)
-        _across_loop(flat, stride, bands, *how, held, acc, out.reshape(-1))
+        return _down(source, starts, weights, dtype)
+    rows, _, bands = source.shape
+    out = np.empty((rows, len(starts), bands), dtype)
+    for top in range(0, rows, ROWS):
+        columns = turned(source[top : top + ROWS], swap=True, columns=False, rows=False)
+        out[top : top + ROWS] = turned(_down(columns, starts, weights, dtype), swap=True, columns=False, rows=False)
+    return out
+
+
+def _down(source: Array, starts: Array, weights: Array, dtype: str) -> Array:
+    _, columns, bands = source.shape
+    out = np.empty((len(starts), columns, bands), dtype)
+    precision = PRECISION if weights.dtype == np.int32 else None
+    how = np.ascontiguousarray(starts), np.ascontiguousarray(weights), precision, limit_of(out.dtype)
+    flat, acc = np.ascontiguousarray(source).reshape(-1), np.empty(LANES, weights.dtype)
+    _down_loop(flat, columns * bands, *how, acc, out.reshape(-1))
     return out
 
 
