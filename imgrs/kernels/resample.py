@@ -186,7 +186,8 @@ def _pass_fast(source: Array, starts: Array, weights: Array, axis: int, dtype: s
     rows, _, bands = source.shape
     out = np.empty((rows, len(starts), bands), dtype)
     for top in range(0, rows, ROWS):
-        columns = turned(source[top : top + ROWS], swap=True, columns=False, rows=False)
+        strip = source[top : top + ROWS].copy()  # memory is read in order, and the strip then is in the cache
+        columns = turned(strip, swap=True, columns=False, rows=False)
         out[top : top + ROWS] = turned(_down(columns, starts, weights, dtype), swap=True, columns=False, rows=False)
     return out
 
