@@ -25,6 +25,9 @@ from imgrs.types import Pixels, Region, Spec, Tile
 
 C = TypeVar("C", bound=type[Any])
 
+BLOCK = 384 << 10
+"""Bytes of pixels that point ops take at a time, so that they stay in the processor's cache."""
+
 
 @dataclass_transform(
     frozen_default=True,
@@ -120,6 +123,10 @@ class Op:
     @abstractmethod
     def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
         """The pixels of ``out``, of the image that ``spec`` describes, from tiles that cover ``demand(out)``."""
+
+    def compute_into(self, target: Pixels, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> None:
+        """The same, written to ``target``, an array of their shape, which may be part of a larger one."""
+        target[...] = self.compute(out, tiles, spec, prepared)
 
     def apply_to(self, *arrays: npt.ArrayLike) -> npt.NDArray[Any]:
         """Run the op on whole images given as arrays (two axes: gray, three: RGB or RGBA), outside any graph."""
@@ -220,10 +227,20 @@ class Point(Op):
         return tuple(float(sample) for sample in result.reshape(-1))
 
     def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
-        arrays = [
-            tile.pixels if tile.spec.encoding == "statistic" else np.ascontiguousarray(tile.crop(out)) for tile in tiles
-        ]
-        return self.apply(*arrays, spec=tiles[0].spec, prepared=prepared)
+        target = np.empty((out.height, out.width, spec.bands), spec.dtype)
+        self.compute_into(target, out, tiles, spec, prepared)
+        return target
+
+    def compute_into(self, target: Pixels, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> None:
+        whole = [None if tile.spec.encoding == "statistic" else tile.crop(out) for tile in tiles]
+        widest = max(pixels[0].nbytes for pixels in [target, *whole] if pixels is not None and len(pixels))
+        rows = max(1, BLOCK // max(1, widest))
+        for top in range(0, out.height, rows):
+            blocks = (
+                tile.pixels if pixels is None else np.ascontiguousarray(pixels[top : top + rows])
+                for tile, pixels in zip(tiles, whole, strict=True)
+            )
+            target[top : top + rows] = self.apply(*blocks, spec=tiles[0].spec, prepared=prepared)
 
 
 class Sample(Point):
@@ -323,7 +340,7 @@ class Remap(Op):
 
     @abstractmethod
     def apply(self, tile: Tile, out: Region, spec: Spec, prepared: Any) -> Pixels:
-        """The pixels of ``out`` (of the output described by ``spec``) from a contiguous tile that covers its source.
+        """The pixels of ``out`` (of the output described by ``spec``) from a tile that covers its source.
 
         A float32 tile gives float32 pixels, neither rounded nor clipped.
         """
@@ -336,7 +353,7 @@ class Remap(Op):
         if self.does_nothing(tile.spec):  # also to color under alpha 0, which weighting would lose
             return tile.crop(out)
         wanted = self.demand(out, tile.spec)[0]
-        tile = Tile(wanted, np.ascontiguousarray(tile.crop(wanted)), tile.spec)
+        tile = Tile(wanted, tile.crop(wanted), tile.spec)
         if not (tile.spec.alpha and self.alpha == "premultiplied") or self.index_map:
             return self.apply(tile, out, spec, prepared)
         from imgrs.kernels import color

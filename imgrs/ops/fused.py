@@ -1,22 +1,16 @@
-"""A run of point ops as one op, computed in blocks that stay in the processor's cache. Made by the optimizer."""
+"""A run of point ops as one op. Made by the optimizer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from imgrs.graph.op import Point, op
-from imgrs.types import Pixels, Region, Spec, Tile
-
-BLOCK = 384 << 10
-"""Bytes of pixels that go through the whole run at a time."""
+from imgrs.types import Pixels, Spec
 
 
 @op
 class PointRun(Point):
-    """Apply ``ops`` one after another to a block of rows at a time: the same results, with fewer trips to memory."""
+    """Apply ``ops`` one after another, all to some rows at a time: the same results, with fewer trips to memory."""
 
     ops: tuple[Point, ...]
 
@@ -35,19 +29,8 @@ class PointRun(Point):
         before = self._specs(specs[0])
         return before, [point.prepare(spec) for point, spec in zip(self.ops, before, strict=False)]
 
-    def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
-        (tile,) = tiles
-        return self.apply(tile.crop(out), spec=tile.spec, prepared=prepared)  # blocks are made contiguous one by one
-
     def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:
         (image,) = pixels
-        specs, tables = prepared
-        height, width = image.shape[:2]
-        out = np.empty((height, width, specs[-1].bands), specs[-1].dtype)
-        rows = max(1, BLOCK // max(1, width * max(s.pixel_bytes for s in specs)))
-        for top in range(0, height, rows):
-            block = image[top : top + rows]
-            for point, before, table in zip(self.ops, specs, tables, strict=False):
-                block = point.apply(np.ascontiguousarray(block), spec=before, prepared=table)
-            out[top : top + rows] = block
-        return out
+        for point, before, table in zip(self.ops, *prepared, strict=False):
+            image = point.apply(image, spec=before, prepared=table)
+        return image

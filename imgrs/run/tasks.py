@@ -14,7 +14,7 @@ import numpy as np
 from imgrs.graph.op import Fold, Source
 from imgrs.plan.program import Program
 from imgrs.run.scratch import Scratch
-from imgrs.run.tile import Block, compute_tile
+from imgrs.run.tile import Block, Blocks, compute_tile
 from imgrs.types import Pixels, Region, Spec, Tile
 
 
@@ -41,6 +41,8 @@ def make(program: Program, work: Work, *arguments: Any) -> Any:
     blocks: dict[int, list[Block]] = {}
     for (slot, region), pixels in zip(work.layout, arguments, strict=False):
         blocks.setdefault(slot, []).append(Block(region, pixels))
+    if isinstance(work.then, Into):
+        return work.then.make(program, work.region, blocks)
     results = _computed(program, work, blocks)
     if work.then is not None:
         return work.then(work.region, results)
@@ -54,8 +56,7 @@ def _computed(program: Program, work: Work, blocks: dict[int, list[Block]]) -> l
     specs = [program.steps[output].spec for output in program.outputs]
     whole = tuple(np.empty((work.region.height, work.region.width, spec.bands), spec.dtype) for spec in specs)
     for part in work.region.tiles(work.tile):
-        for target, pixels in zip(whole, compute_tile(program, [part] * count, blocks), strict=True):
-            target[part.slices_in(work.region)] = pixels
+        compute_tile(program, [part] * count, blocks, targets=[out[part.slices_in(work.region)] for out in whole])
     return list(whole)
 
 
@@ -66,8 +67,16 @@ class Into:
     targets: tuple[Pixels, ...]
 
     def __call__(self, region: Region, results: list[Pixels]) -> None:
-        for target, pixels in zip(self.targets, results, strict=True):
-            target[region.top : region.bottom, region.left : region.right] = pixels
+        for target, pixels in zip(self._parts(region), results, strict=True):
+            target[...] = pixels
+
+    def make(self, program: Program, region: Region, blocks: Blocks) -> None:
+        """Compute a tile right where it goes."""
+        parts = self._parts(region)
+        compute_tile(program, [region] * len(parts), blocks, targets=parts)
+
+    def _parts(self, region: Region) -> list[Pixels]:
+        return [target[region.top : region.bottom, region.left : region.right] for target in self.targets]
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,9 @@ def compute_tile(
     blocks: Blocks,
     observer: Observer | None = None,
     cancelled: Callable[[], bool] | None = None,
+    targets: Sequence[Pixels] | None = None,
 ) -> list[Pixels]:
-    """The pixels of each output's region, C-contiguous.
+    """The pixels of each output's region, C-contiguous; or written to ``targets``, which are then what is returned.
 
     ``observer`` is told of each op and region before it is computed; ``cancelled`` is asked between ops.
     An exception that is not imgrs's own becomes a ``ComputeError`` with the op, the region and the user's line.
@@ -58,18 +59,41 @@ def compute_tile(
     for i, step in enumerate(program.steps):
         if cancelled is not None and cancelled():
             raise KeyboardInterrupt
-        done[i] = [_compute(step, region, program, done, blocks, observer) for region in needs[i]]
+        target = _target(program, i, needs[i], wanted, targets)
+        done[i] = [_compute(step, region, program, done, blocks, observer, target) for region in needs[i]]
         for j in step.inputs:
             if last_use[j] == i and j not in keep:
                 done.pop(j, None)
-    return [
-        np.ascontiguousarray(_covering(done[output], region, program.steps[output].spec).crop(region))
+    made = [
+        _covering(done[output], region, program.steps[output].spec).crop(region)
         for output, region in zip(program.outputs, wanted, strict=True)
     ]
+    if targets is None:
+        return [np.ascontiguousarray(pixels) for pixels in made]
+    for target, pixels in zip(targets, made, strict=True):
+        if not np.may_share_memory(target, pixels):
+            target[...] = pixels
+    return list(targets)
+
+
+def _target(
+    program: Program, i: int, needs: Sequence[Region], wanted: Sequence[Region], targets: Sequence[Pixels] | None
+) -> Pixels | None:
+    """Where a step's pixels may be written at once, because they are all that is wanted of it."""
+    if targets is None or i not in program.outputs:
+        return None
+    place = program.outputs.index(i)
+    return targets[place] if list(needs) == [wanted[place]] and not wanted[place].empty else None
 
 
 def _compute(
-    step: Step, region: Region, program: Program, done: dict[int, list[Tile]], blocks: Blocks, observer: Observer | None
+    step: Step,
+    region: Region,
+    program: Program,
+    done: dict[int, list[Tile]],
+    blocks: Blocks,
+    observer: Observer | None,
+    target: Pixels | None,
 ) -> Tile:
     if observer is not None:
         observer(step.op, region)
@@ -78,7 +102,10 @@ def _compute(
     demanded = step.op.demand(region, *step.sources)
     tiles = [_covering(done[j], need, spec) for j, need, spec in zip(step.inputs, demanded, step.sources, strict=True)]
     try:
-        return Tile(region, step.op.compute(region, tiles, step.spec, step.prepared), step.spec)
+        if target is None:
+            return Tile(region, step.op.compute(region, tiles, step.spec, step.prepared), step.spec)
+        step.op.compute_into(target, region, tiles, step.spec, step.prepared)
+        return Tile(region, target, step.spec)
     except (ImgrsError, MemoryError):
         raise
     except Exception as error:  # whatever an op or a user's function raises is told with its place
