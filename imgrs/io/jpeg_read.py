@@ -230,6 +230,7 @@ class JpegReader(_Whole):
             bottom = min(top + rows * high, header.height)
             yield self._decoded(data, region, 1)[top - region.top : bottom - region.top]
             top = bottom
+        self._check_end()
 
     def _first(self, rows: int, shrink: int) -> Iterator[Pixels]:
         """The first rows of the image, some at a time."""

@@ -118,7 +118,10 @@ class PngReader(PillowReader):
         ahead: list[tuple[bytes, bytes]] = []
         above = None
         with decoding(self.resource.name, "PNG"):
-            for filtered in one_ahead(self._inflated(ahead)):  # inflating takes about as long as unfiltering
+            inflated = self._inflated(ahead)
+            if self._rows < self.spec.height:
+                inflated = one_ahead(inflated)  # inflating takes about as long as unfiltering
+            for filtered in inflated:
                 stored = self._unfiltered(filtered, above)
                 above = stored[-1].astype(stored.dtype.newbyteorder(">")).tobytes()
                 yield self._meant(stored, ahead)
@@ -127,11 +130,14 @@ class PngReader(PillowReader):
         """Filtered rows, some at a time, behind room for the row above; ``ahead`` is filled with the chunks before them."""
         name, left = self.resource.name, self.spec.height
         inflate, row = isal_zlib.decompressobj(), 1 + self._row_bytes
-        rows, filled = np.empty(0, np.uint8), 0
+        rows, filled, begun = np.empty(0, np.uint8), 0, False
         for kind, content in self._chunks():
             if kind != b"IDAT":
+                if begun:
+                    raise CorruptImageError(f"{name} has a {kind.decode('latin-1')} chunk behind its pixels")
                 ahead.append((kind, bytes(content)))
                 continue
+            begun = True
             piece: bytes | memoryview = content
             while left:
                 if not filled:
