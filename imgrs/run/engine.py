@@ -9,7 +9,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,8 +32,7 @@ DIRECT_BELOW = 512 * 512
 def compute(outputs: Sequence[Node], settings: Settings) -> list[Pixels]:
     """The pixels of every output, each (height, width, bands); shared work is done once."""
     made = plan(outputs, settings)
-    with scratch_folder(made) as scratch:
-        builder = Builder(made, local_names(made), scratch)
+    with scratch_folder(made) as scratch, closing(Builder(made, local_names(made), scratch)) as builder:
         arrays = Arrays(builder, made)
         arrays.fill(run(builder.finished(), arrays.keys, made))
     return [arrays.pixels[node] for node in made.after]

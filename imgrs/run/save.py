@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -64,7 +64,7 @@ def save(
         sinks = [*(_sink(output.encoder) for output in outputs), *(ANYWHERE for _ in statistics)]
         made = plan([*(output.node for output in outputs), *statistics], settings, sinks)
         scratch = stack.enter_context(scratch_folder(made))
-        builder = Builder(made, local_names(made), scratch)
+        builder = stack.enter_context(closing(Builder(made, local_names(made), scratch)))
         files: list[_TiledFile | _WholeFile] = []
         for place, (output, path) in enumerate(zip(outputs, paths, strict=True)):
             if isinstance(output.encoder, TileEncoder):
