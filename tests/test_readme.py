@@ -15,11 +15,10 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_python_blocks_run_and_print_the_plan(tmp_path: Path) -> None:
+def test_the_python_block_runs_as_printed_and_prints_the_plan(tmp_path: Path) -> None:
     script = tmp_path / "example.py"
     (code,) = blocks("python")
-    body = "".join(f"    {line}\n" for line in code.splitlines())
-    script.write_text(f"if __name__ == '__main__':\n{body}")
+    script.write_text(code)
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
     environment |= {"DASK_IMGRS__WORKERS": "2", "DASK_IMGRS__MEMORY_LIMIT": "4GiB"}
     run = subprocess.run(
@@ -29,6 +28,7 @@ def test_the_python_blocks_run_and_print_the_plan(tmp_path: Path) -> None:
     (shown,) = blocks("text")
     assert shown.startswith("graph")
     assert shown in run.stdout, run.stdout
+    assert run.stdout.count("(4000, 3000) RGB") == 1  # the processes that it starts do none of it again
     assert (tmp_path / "graded.tif").stat().st_size > 0
 
 
