@@ -486,10 +486,13 @@ class Image(Collection):
 
     def _output(self, target: Any, format: str | None, options: Mapping[str, Any]) -> Output:
         """A save of this image, checked."""
+        from imgrs.io import exif
         from imgrs.io.options import check_flag
         from imgrs.run.save import Output
 
         given = dict(options)
+        if "exif" in given:
+            given["exif"] = exif.given(given["exif"])
         info = self.info if check_flag("metadata", given.pop("metadata", True)) else {}
         return Output.of(self._node, target, format, info, given)
 

@@ -195,7 +195,7 @@ class Jpeg2000Encoder(WholeEncoder):
             across, down = (_per_meter(side) for side in said["dpi"])
             inner[b"res "] = box(b"resc", struct.pack(">HHHHBB", *down[:2], *across[:2], down[2], across[2]))
         found = box(b"jp2h", b"".join(box(kind, content) for kind, content in inner.items()))
-        if "exif" in said:
+        if said.get("exif"):
             found += box(b"uuid", _EXIF + said["exif"].removeprefix(b"Exif\0\0"))
         if "xmp" in said:
             found += box(b"uuid", _XMP + said["xmp"])

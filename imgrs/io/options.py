@@ -31,6 +31,13 @@ def check_flag(name: str, value: Any) -> bool:
     raise ArgumentError(f"save: {name} must be True or False, got {value!r}")
 
 
+def check_bytes(format: str, name: str, value: Any) -> bytes | None:
+    """``value`` where it is bytes or None; raises ``ArgumentError``."""
+    if value is None or isinstance(value, bytes):
+        return value
+    raise ArgumentError(f"save: {format} {name} must be bytes, got {type(value).__name__}")
+
+
 def check_dpi(format: str, value: Any) -> tuple[float, float]:
     """``value`` as pixels per inch across and down; raises ``ArgumentError``."""
     try:
