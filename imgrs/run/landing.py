@@ -27,6 +27,14 @@ def path_of(target: Any) -> str | None:
     raise ArgumentTypeError(f"save: target must be a path, a URL or a binary file object, got {type(target).__name__}")
 
 
+def names(target: Any, encoder: Encoder) -> list[str]:
+    """What a save writes, by names that are equal for equal files; nothing of file objects and streams."""
+    path = path_of(target)
+    if path is None or _is_stream(path):
+        return []
+    return list(encoder.parts(path if "://" in path else os.path.realpath(path)).values())
+
+
 @contextmanager
 def landing(target: Any, encoder: Encoder) -> Iterator[str]:
     """The path at which ``encoder`` writes; when the block ends well, what is there goes to ``target``."""
