@@ -5,6 +5,7 @@ A verb adds one node to the graph and returns at once. An image is a handle on a
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -39,18 +40,27 @@ class verb(Generic[P]):  # noqa: N801  # read as a declaration: brightness = ver
         self.__doc__ = op.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.__name__ = name
+        op = self.op
+
+        def call(self: Image, /, *args: P.args, **kwargs: P.kwargs) -> Image:
+            return self.apply(_made(op, name, args, kwargs))
+
+        call.__name__, call.__qualname__, call.__doc__ = name, f"{owner.__name__}.{name}", self.__doc__
+        names = vars(sys.modules[self.op.__module__])  # in which short names of types, such as Box, have their meaning
+        parameters = [
+            parameter.replace(annotation=names.get(parameter.annotation, parameter.annotation))
+            for parameter in inspect.signature(self.op).parameters.values()
+        ]
+        image = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        call.__signature__ = inspect.Signature([image, *parameters], return_annotation="Image")  # type: ignore[attr-defined]
+        self._call = call
 
     @overload
     def __get__(self, image: None, owner: type[Image]) -> Callable[Concatenate[Image, P], Image]: ...
     @overload
     def __get__(self, image: Image, owner: type[Image]) -> Callable[P, Image]: ...
     def __get__(self, image: Image | None, owner: type[Image]) -> Any:
-        def call(self_: Image, *args: P.args, **kwargs: P.kwargs) -> Image:
-            return self_.apply(_made(self.op, self.__name__, args, kwargs))
-
-        call.__name__, call.__qualname__, call.__doc__ = self.__name__, f"Image.{self.__name__}", self.__doc__
-        return call if image is None else call.__get__(image)
+        return self._call if image is None else self._call.__get__(image)
 
 
 def _made(op: Callable[..., Op], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Op:
@@ -59,7 +69,8 @@ def _made(op: Callable[..., Op], name: str, args: Sequence[Any], kwargs: Mapping
     except TypeError as error:
         if isinstance(error, ArgumentTypeError):
             raise
-        raise ArgumentTypeError(f"{name}: {str(error).replace('__init__() ', '')}") from None
+        told = str(error)
+        raise ArgumentTypeError(f"{name}: {told.partition('__init__() ')[2] or told}") from None
 
 
 class Image(Collection):
