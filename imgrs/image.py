@@ -481,11 +481,26 @@ class Image(Collection):
     def save(self, target: Any, format: str | None = None, **options: Any) -> None:
         """Write to a path, a URL or a binary file object; the format is ``format``'s or the extension's.
 
-        Options are the format's, under Pillow's names (``quality``, ``compression``, ``tile``, ...), and the engine's
-        (``chunks``, ``scheduler``, ``workers``, ``memory_limit``, ``optimizer``). ``"-"`` is the standard output. What the
-        source says beside its pixels (``info``) goes along where the format can hold it, unless ``metadata=False``. The
-        file appears when it is whole; until then the old one stays (a folder behind a URL is removed first). With
-        ``resume=True``, a save that was killed goes on where it stopped: what is done lies in a folder beside the target.
+        Options are the format's, under Pillow's names, and the engine's (see ``imgrs.options``). Those that are used most,
+        with what they are unless given; docs/formats.md has all:
+
+        - TIFF: ``compression="deflate"``, ``level=1``, ``tile=512``, ``pyramid=False``, ``cog=False``
+        - JPEG: ``quality=90``, ``subsampling=2``, ``progressive=False``
+        - PNG: ``compress_level=3``
+        - WebP: ``quality=80``, ``lossless=False``; AVIF: ``quality=75``, ``speed=6``; JPEG XL: ``quality=90``,
+          ``lossless=False``, ``effort=7``
+        - Zarr: ``compression="zstd"``, ``level=1``, ``tile=512``, ``pyramid=False``
+        - Deep Zoom and IIIF: ``tile=256`` and 512, ``quality=85``; IIIF needs ``id``, the URL at which the folder will be
+          served
+
+        ``"-"`` is the standard output. What the source says beside its pixels (``info``) goes along where the format can
+        hold it, unless ``metadata=False`` or an option says otherwise (``dpi``, ``exif``, ``icc_profile``, ``xmp``). The
+        file appears when it is whole; until then the old one stays (a folder behind a URL is removed first).
+
+        A save with ``resume=True`` that is killed goes on where it stopped when it is called again with ``resume=True``:
+        what is done lies in a folder beside the target. It is refused when the source, the pipeline, an option or
+        ``chunks`` changed since.
+
         Raises ``ArgumentError`` before anything is computed, and ``SaveError``.
         """
         from imgrs.io.options import check_flag

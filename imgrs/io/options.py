@@ -14,7 +14,7 @@ def check_options(format: str, given: Mapping[str, Any], known: Collection[str])
     """Raise ``ArgumentError`` for an option that ``format`` does not have."""
     for name in given:
         if name not in known:
-            raise ArgumentError(f"save: {format} has no option {name!r}; it has {', '.join(sorted(known))}")
+            raise ArgumentError(f"save: {format} has no option {name!r}; it has {', '.join(sorted(known)) or 'none'}")
 
 
 def check_whole(format: str, name: str, value: Any, low: int, high: int) -> int:
@@ -22,6 +22,14 @@ def check_whole(format: str, name: str, value: Any, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ArgumentError(f"save: {format} {name} must be a whole number from {low} to {high}, got {value!r}")
     return value
+
+
+def check_allowed(format: str, name: str, value: Any, allowed: tuple[int, int] | tuple[str, ...]) -> None:
+    """Raise ``ArgumentError`` unless ``value`` is a whole number from the first to the second, or one of these names."""
+    if isinstance(allowed[0], int) and isinstance(allowed[1], int):
+        check_whole(format, name, value, allowed[0], allowed[1])
+    elif value not in allowed:
+        raise ArgumentError(f"save: {format} {name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
 
 
 def check_flag(name: str, value: Any) -> bool:
