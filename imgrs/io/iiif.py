@@ -31,6 +31,9 @@ class IiifFormat(TilesFormat):
         "id": "give the URL at which the folder will be served: viewers ask there for the tiles",
     }
 
+    def matches(self, head: bytes) -> bool:
+        return b"iiif.io/api/image" in head
+
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         shared = IiifEncoder.checked(self, spec, options)
         address = options.get("id", self.usual["id"])

@@ -90,4 +90,6 @@ class TilesFormat(Format):
         return False
 
     def open(self, resource: Resource) -> Reader:
-        raise UnsupportedFormatError(f"{resource.name}: {self.name} is written, for viewers, and not read")
+        raise UnsupportedFormatError(
+            f"{resource.name} is {self.name}, which is written only, for viewers, and not read"
+        )
