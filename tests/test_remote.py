@@ -6,6 +6,8 @@ import functools
 import http.server
 import io
 import pickle
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -177,6 +179,17 @@ def test_a_long_file_of_a_server_without_ranges_is_refused_with_the_way_out(tmp_
         pytest.raises(LimitError, match=r"a\.tif: its server does not serve ranges .* download the file"),
     ):
         imgrs.open(f"{address}/a.tif")
+
+
+def test_without_the_package_the_message_names_the_extra() -> None:
+    code = (
+        "import sys; sys.modules['aiohttp'] = None\n"
+        "import imgrs\n"
+        "try: imgrs.open('https://example.org/a.tif')\n"
+        "except imgrs.UnsupportedFormatError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'imgrs-lazy[http]'" in done.stdout
 
 
 @pytest.mark.parametrize("status", [401, 403, 500, 503])

@@ -253,7 +253,9 @@ def _system(url: str) -> tuple[Any, str]:
     try:
         system, path = fsspec.core.url_to_fs(url)
     except (ValueError, ImportError) as error:
-        raise UnsupportedFormatError(f"open: {url}: {error}") from None
+        web = isinstance(error, ImportError) and url.rpartition("::")[2].startswith("http")
+        way_out = "; pip install 'imgrs-lazy[http]'" if web else ""
+        raise UnsupportedFormatError(f"open: {url}: {error}{way_out}") from None
     except FileNotFoundError as error:
         raise _not_found(error, url) from _reason(error)
     except Exception as error:  # an archive is opened here, and each kind has its own errors

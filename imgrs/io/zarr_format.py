@@ -52,4 +52,4 @@ class ZarrFormat(Format):
 def _check_installed(name: str) -> None:
     for package in ("zarr", "google_crc32c"):
         if importlib.util.find_spec(package) is None:
-            raise UnsupportedFormatError(f"{name}: Zarr needs the package {package}: pip install imgrs-lazy[zarr]")
+            raise UnsupportedFormatError(f"{name}: Zarr needs the package {package}: pip install 'imgrs-lazy[zarr]'")
