@@ -19,7 +19,7 @@ from imgrs.io.ahead import one_ahead
 from imgrs.io.limits import check_ratio, check_unit
 from imgrs.io.pillow import PillowReader
 from imgrs.io.png_write import SIGNATURE, chunk
-from imgrs.io.resource import BytesResource, Resource
+from imgrs.io.resource import BytesResource, Resource, ends_with
 from imgrs.io.whole import decoding
 from imgrs.types import Pixels, Region, Spec
 
@@ -92,12 +92,13 @@ class PngReader(PillowReader):
         self._rows = max(1, min(self.spec.height, STRIP // self._row_bytes))
         self._strip_bytes: int | None = None
         claimed = (1 + self._row_bytes) * self.spec.height
-        check_ratio(self.resource.name, "the image", claimed, self.resource.size, "deflate")
+        name, size = self.resource.name, self.resource.size
+        check_ratio(name, "the image", claimed, size, "deflate", lambda: not ends_with(self.resource, b"IEND"))
         if interlaced or self._row_bytes // self._pixel > _WIDEST:
             super().check_limit()
             return
         self._strip_bytes = self._rows * (5 * self._row_bytes + 2 * self.spec.width * self.spec.pixel_bytes)
-        check_unit(self.resource.name, "a strip", self._strip_bytes)
+        check_unit(name, "a strip", self._strip_bytes)
 
     def decoding_bytes(self, shrink: int = 1) -> int:
         return super().decoding_bytes(shrink) if self._strip_bytes is None else self._strip_bytes

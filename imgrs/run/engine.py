@@ -15,8 +15,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from imgrs.config import Settings
-from imgrs.graph.node import Node
-from imgrs.ops.source import FromDask
+from imgrs.errors import ArgumentError
+from imgrs.graph.node import Node, walk
+from imgrs.ops.source import FromDask, Open
 from imgrs.plan.choose import plan
 from imgrs.plan.stages import Plan
 from imgrs.run.graph import Builder, Graph, Key
@@ -99,7 +100,11 @@ def scheduler(settings: Settings) -> Get | None:
     elif asked == "distributed":
         from distributed import get_client
 
-        get = get_client().get
+        try:
+            get = get_client().get
+        except ValueError as error:
+            way_out = "start a distributed.Client first, or give one as scheduler="
+            raise ArgumentError(f'options: scheduler="distributed" finds no client; {way_out}') from error
     elif asked is not None:
         get = asked if callable(asked) and not hasattr(asked, "get") else asked.get
     return get
@@ -145,6 +150,10 @@ def _interrupts_wait() -> Iterator[None]:
 
 def run(graph: Graph, keys: Any, made: Plan) -> Any:
     """The values of ``keys`` (nested lists of them), by a scheduler or, for small work, right here."""
+    if made.settings.scheduler == "processes":
+        for node in walk(made.after):
+            if isinstance(node.op, Open):
+                check_shared(node.op.reader.resource.name)
     get = scheduler(made.settings)
     if get is None:
         small = sum(node.spec.width * node.spec.height for node in made.after) <= DIRECT_BELOW
@@ -153,6 +162,12 @@ def run(graph: Graph, keys: Any, made: Plan) -> Any:
             return _directly(graph, keys)
         get = _threads(made.settings.workers)
     return get(graph, keys)
+
+
+def check_shared(name: str) -> None:
+    """Raise ``ArgumentError`` for a file that other processes cannot see."""
+    if "memory://" in name:
+        raise ArgumentError(f'{name} is in the memory of this process only; use scheduler="threads", or a file on disk')
 
 
 def _directly(graph: Graph, keys: Any) -> Any:
