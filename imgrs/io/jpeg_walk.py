@@ -29,8 +29,7 @@ _DIFFERENCES = (0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0)
 _SIZES = tuple(range(12))
 _LARGEST_SIZE = 11
 """Bits of the largest difference of baseline images of 8 bits (T.81, table F.1)."""
-_SIXTEEN_ZEROS = 0xF0
-_LARGEST_BLOCK = 2 * (9 + 11 + 63 * (16 + 15)) // 8 + 4
+_LARGEST_BLOCK = 2 * (9 + 11 + 63 * (16 + 15)) // 8 + 16
 """Bytes that a block may take when it is written, each followed by a zero."""
 _DONE, _MORE, _FULL, _ENDED, _DAMAGED = range(5)
 _AT, _BITS, _HELD, _WRITTEN, _MADE, _WAITING = range(6)
@@ -173,6 +172,12 @@ def _codes(counts: tuple[int, ...] | bytes) -> Iterator[tuple[int, int]]:
 
 
 @part
+def _has_ones(word: Any) -> Any:
+    # Whether one of four bytes is 0xFF.
+    return word & np.uint64(0x80808080) & ((word & np.uint64(0x7F7F7F7F)) + np.uint64(0x01010101)) != 0
+
+
+@part
 def _put(out: Bytes, written: Any, byte: Any) -> Any:
     # Behind a byte that would begin a marker comes a zero.
     out[written] = byte
@@ -183,8 +188,25 @@ def _put(out: Bytes, written: Any, byte: Any) -> Any:
 
 
 @part
+def _put_word(out: Bytes, written: Any, word: Any) -> Any:
+    # Four bytes, the highest first.
+    if _has_ones(word):
+        for shift in (24, 16, 8, 0):
+            written = _put(out, written, np.uint8(word >> np.uint64(shift) & np.uint64(255)))
+        return written
+    for i in range(4):
+        out[written + i] = np.uint8(word >> np.uint64(24 - 8 * i) & np.uint64(255))
+    return written + 4
+
+
+@part
 def _filled(data: Bytes, at: Any, bits: Any, held: Any) -> Any:
-    # Up to the next marker.
+    # More than 32 bits, or those up to the next marker.
+    if at + 4 <= data.size:
+        high = np.uint64(data[at]) << np.uint64(24) | np.uint64(data[at + 1]) << np.uint64(16)
+        word = high | np.uint64(data[at + 2]) << np.uint64(8) | np.uint64(data[at + 3])
+        if not _has_ones(word):
+            return at + 4, bits << np.uint64(32) | word, held + 32
     while held <= 48 and at < data.size:
         byte = data[at]
         if byte == 255:
@@ -223,54 +245,79 @@ def _size(number: Any) -> Any:
 
 
 @part
+def _written(out: Bytes, written: Any, made: Any, waiting: Any, value: Any, count: Any) -> Any:
+    # At most 32 bits more.
+    made, waiting = (
+        made << np.uint64(count) | value & (np.uint64(1) << np.uint64(count)) - np.uint64(1),
+        waiting + count,
+    )
+    if waiting >= 32:
+        waiting -= 32
+        written = _put_word(out, written, made >> np.uint64(waiting) & np.uint64(0xFFFFFFFF))
+    return written, made, waiting
+
+
+@part
+def _copied(out: Bytes, written: Any, made: Any, waiting: Any, bits: Any, held: Any, count: Any) -> Any:
+    # The last ``count`` bits that were used, of which ``held`` are not.
+    if count > 32:
+        written, made, waiting = _written(out, written, made, waiting, bits >> np.uint64(held + 32), count - 32)
+        count = 32
+    return _written(out, written, made, waiting, bits >> np.uint64(held), count)
+
+
+@part
+def _missing(length: Any, held: Any, at: Any, size: Any) -> Any:
+    # Why a symbol cannot be read.
+    if at + 1 >= size:
+        return _MORE
+    return _DAMAGED if length == 0 and held >= 16 else _ENDED
+
+
+@part
 def _block(
     data: Bytes, out: Bytes, place: Any, last: Any, coded: Any, c: Any, tables: Any, short: Any, long: Any, codes: Any
 ) -> Any:
     # A block of component ``c``. Its first coefficient is a difference from ``last``, and becomes one from ``coded``.
-    one = np.uint64(1)
     at, bits, held = place[_AT], np.uint64(place[_BITS]), place[_HELD]
     written, made, waiting = place[_WRITTEN], np.uint64(place[_MADE]), place[_WAITING]
     if written + _LARGEST_BLOCK > out.size:
         return _FULL
-    k = 0
-    while k < 64:
+    if held < 32:
         at, bits, held = _filled(data, at, bits, held)
-        table = tables[0] if k == 0 else tables[1]
-        entry = _entry(bits, held, short[table], long[table])
-        length, symbol = entry >> 8, entry & 255
-        size = symbol & 15
-        total = length + size
-        if length == 0 or total > held:
-            if at + 1 >= data.size:
-                return _MORE
-            return _DAMAGED if length == 0 and held >= 16 else _ENDED
-        held -= total
-        value = (bits >> np.uint64(held)) & ((one << np.uint64(total)) - one)
-        if k == 0:
-            if symbol > _LARGEST_SIZE:
-                return _DAMAGED
-            last[c] += _difference(value, size)
-            change = last[c] - coded[c]
-            coded[c] = last[c]
-            size = _size(change)
-            if size > _LARGEST_SIZE:
-                return _DAMAGED
-            if change < 0:
-                change += (1 << size) - 1
-            total = (codes[size] & 255) + size
-            value = np.uint64((codes[size] >> 8) << size | change)
-            k = 1
-        elif size > 0:
-            k += (symbol >> 4) + 1
-            if k > 64:
-                return _DAMAGED
-        else:
-            k = k + 16 if symbol == _SIXTEEN_ZEROS else 64
-        made = (made << np.uint64(total)) | value
-        waiting += total
-        while waiting >= 8:
-            waiting -= 8
-            written = _put(out, written, np.uint8((made >> np.uint64(waiting)) & np.uint64(255)))
+    entry = _entry(bits, held, short[tables[0]], long[tables[0]])
+    length, size = entry >> 8, entry & 255
+    if length == 0 or length + size > held:
+        return _missing(length, held, at, data.size)
+    if size > _LARGEST_SIZE:
+        return _DAMAGED
+    held -= length + size
+    last[c] += _difference(bits >> np.uint64(held), size)
+    change = last[c] - coded[c]
+    coded[c] = last[c]
+    size = _size(change)
+    if size > _LARGEST_SIZE:
+        return _DAMAGED
+    value = np.uint64((codes[size] >> 8) << size | (change if change >= 0 else change + (1 << size) - 1))
+    written, made, waiting = _written(out, written, made, waiting, value, (codes[size] & 255) + size)
+    k, used = 1, 0
+    near, far = short[tables[1]], long[tables[1]]
+    while k < 64:
+        if held < 32:
+            written, made, waiting = _copied(out, written, made, waiting, bits, held, used)
+            used = 0
+            at, bits, held = _filled(data, at, bits, held)
+        entry = _entry(bits, held, near, far)
+        length, size, zeros = entry >> 8, entry & 15, entry >> 4 & 15
+        if length == 0 or length + size > held:
+            return _missing(length, held, at, data.size)
+        held -= length + size
+        used += length + size
+        k = k + zeros + 1 if size > 0 or zeros == 15 else 64
+    if k > 64 and size > 0:
+        return _DAMAGED
+    written, made, waiting = _copied(out, written, made, waiting, bits, held, used)
+    one = np.uint64(1)
     place[_AT], place[_BITS], place[_HELD] = at, np.int64(bits & ((one << np.uint64(held)) - one)), held
     place[_WRITTEN], place[_MADE], place[_WAITING] = (
         written,
@@ -293,11 +340,12 @@ def _row(
                 why = _block(data, out, place, last, coded, c, components[c, 2:], short, long, codes)
                 if why != _DONE:
                     return why
-    waiting = place[_WAITING]
-    if waiting > 0:  # ones fill the last byte
-        byte = np.uint8((place[_MADE] << 8 - waiting | (1 << 8 - waiting) - 1) & 255)
-        place[_WRITTEN] = _put(out, place[_WRITTEN], byte)
-        place[_WAITING] = 0
+    fill = 7 & -place[_WAITING]  # ones, up to a whole byte
+    made, waiting = place[_MADE] << fill | (1 << fill) - 1, place[_WAITING] + fill
+    while waiting > 0:
+        waiting -= 8
+        place[_WRITTEN] = _put(out, place[_WRITTEN], np.uint8(made >> waiting & 255))
+    place[_WAITING] = 0
     return _DONE
 
 
