@@ -28,6 +28,7 @@ from imgrs.io.format import Encoder, Format, Reader, TileEncoder
 from imgrs.io.resource import FileResource
 from imgrs.io.tiff_decode import NAMES as COMPRESSIONS
 from imgrs.types import Region
+from tests.samples import profile
 from tests.test_files import pixels
 
 Array = npt.NDArray[Any]
@@ -323,7 +324,7 @@ def parallel(format: Format, folder: Path) -> str:
 
 METADATA: dict[str, Any] = {
     "dpi": (300, 300),
-    "icc_profile": b"profile" * 30,
+    "icc_profile": profile(),
     "exif": b"",
     "xmp": b"<x/>",
     "text": {"a": "b"},

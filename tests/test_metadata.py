@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as Pillow
 
 import imgrs
+from tests.samples import profile
 from tests.test_formats import image
 
 
@@ -63,3 +64,22 @@ def test_text_and_xmp_go_along(tmp_path: Path) -> None:
     image("RGB", "uint8").save(tmp_path / "t.png", text={"Title": "Größe"})
     assert Pillow.open(tmp_path / "t.png").text["Title"] == "Größe"  # type: ignore[attr-defined]  # a PNG has it
     assert imgrs.open(tmp_path / "t.png").info["text"] == {"Title": "Größe"}
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "tif", "webp", "jp2", "avif"])
+def test_a_profile_of_another_color_space_stays_behind(extension: str, tmp_path: Path) -> None:
+    def like(space: bytes) -> bytes:
+        made = profile()
+        return made[:16] + space + made[20:]
+
+    for mode, space in (("CMYK", b"CMYK"), ("RGB", b"RGB "), ("L", b"GRAY")):
+        image(mode, "uint8").save(tmp_path / "a.tif", icc_profile=like(space))
+        img = imgrs.open(tmp_path / "a.tif")
+        for target in ("L", "RGB", "CMYK"):
+            if target == "CMYK" and extension not in ("jpg", "tif"):
+                continue
+            if target == "L" and extension in ("webp", "avif"):
+                continue
+            img.convert(target).save(tmp_path / f"b.{extension}")
+            found = imgrs.open(tmp_path / f"b.{extension}").info.get("icc_profile")
+            assert found == (like(space) if mode == target else None), (mode, target)
