@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import shutil
 import signal
 import tempfile
 import threading
@@ -16,6 +15,7 @@ import numpy as np
 
 from imgrs.config import Settings
 from imgrs.graph.node import Node
+from imgrs.io.atomic import temporary_folder
 from imgrs.ops.source import FromDask
 from imgrs.plan.choose import plan
 from imgrs.plan.stages import Plan
@@ -173,11 +173,8 @@ def scratch_folder(made: Plan) -> Iterator[str | None]:
     if not made.scratch:
         yield None
         return
-    folder = tempfile.mkdtemp(prefix="imgrs-scratch-")
-    try:
+    with temporary_folder(tempfile.gettempdir(), "imgrs-scratch") as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def local_names(made: Plan) -> Callable[[Node], str]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from imgrs.errors import ArgumentError, ArgumentTypeError, SaveError
-from imgrs.io.atomic import refusals_told, take_place, working_folder
+from imgrs.io.atomic import refusals_told, take_place, temporary_folder, working_folder
 from imgrs.io.format import Encoder
 from imgrs.run.journal import Journal, journal_of
 
@@ -88,7 +88,7 @@ def _is_stream(path: str) -> bool:
 
 @contextmanager
 def _staged() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="imgrs-save-") as folder:
+    with temporary_folder(tempfile.gettempdir(), "imgrs-save") as folder:
         yield os.path.join(folder, "image")
 
 
