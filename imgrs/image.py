@@ -473,7 +473,7 @@ class Image(Collection):
         Options are the format's, under Pillow's names (``quality``, ``compression``, ``tile``, ...), and the engine's
         (``chunks``, ``scheduler``, ``workers``, ``memory_limit``, ``optimizer``). ``"-"`` is the standard output. What the
         source says beside its pixels (``info``) goes along where the format can hold it, unless ``metadata=False``. The
-        file appears when it is whole; until then the old one stays (a folder behind a URL is removed first). With
+        file appears when it is whole; until then the old one stays (behind a URL, a folder is moved at the end). With
         ``resume=True``, a save that was killed goes on where it stopped: what is done lies in a folder beside the target.
         Raises ``ArgumentError`` before anything is computed, and ``SaveError``.
         """

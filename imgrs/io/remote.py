@@ -269,14 +269,53 @@ def pipe(url: str, data: bytes) -> None:
         system.pipe_file(target, data)
 
 
+def holds(url: str, mark: str) -> bool:
+    """Whether there is a file behind a URL, or a folder that has the file ``mark``. Raises ``SaveError``."""
+    system, target = _system(url)
+    with _refusals_told(url, "replaced"):
+        system.invalidate_cache()
+        return bool(system.exists(f"{target}/{mark}") or system.isfile(target))
+
+
 def forget(url: str, mark: str) -> None:
-    """Remove the folder behind a URL if it has the file ``mark``; nothing else is removed. Raises ``SaveError``."""
+    """Remove the file behind a URL, or the folder if it has the file ``mark``; else nothing. Raises ``SaveError``."""
     system, target = _system(url)
     with _refusals_told(url, "replaced"):
         system.invalidate_cache()
         if system.exists(f"{target}/{mark}"):
             system.rm(f"{target}/{mark}", recursive=True)  # it is no image from here on
             system.rm(target, recursive=True)
+        elif system.isfile(target):
+            system.rm(target)
+
+
+def discard(url: str) -> None:
+    """Remove what is behind a URL, if anything. Raises ``SaveError``."""
+    system, target = _system(url)
+    with _refusals_told(url, "removed"):
+        system.invalidate_cache()
+        if system.exists(target):
+            system.rm(target, recursive=True)
+
+
+def move(url: str, to: str, mark: str) -> None:
+    """Let a file or a folder behind a URL have another URL, at which there is nothing. Raises ``SaveError``.
+
+    Object stores cannot rename: there each file is copied within the store, ``mark`` last, before the first one goes.
+    """
+    import fsspec
+
+    (system, path), (_, target) = _system(url), _system(to)
+    with _refusals_told(to, f"replaced (what is new is behind {url})"):
+        system.invalidate_cache()
+        if type(system).mv is not fsspec.AbstractFileSystem.mv:
+            system.mv(path, target, recursive=True)
+            return
+        names = system.find(path)
+        for part in ([n for n in names if n != f"{path}/{mark}"], [n for n in names if n == f"{path}/{mark}"]):
+            if part:
+                system.copy(part, [target + name.removeprefix(path) for name in part], on_error="raise")
+        system.rm(path, recursive=True)
 
 
 def put(path: str, url: str) -> None:
