@@ -84,6 +84,9 @@ class UrlResource(Resource):
         if _stamp(_info(*_system(self.url), self.url)) != self.stamp:
             raise SourceChangedError(f"{self.url} changed after it was opened; open it again to use its new content")
 
+    def confirm(self) -> None:
+        self.check()
+
     def _block(self, index: int) -> bytes:
         def fetch() -> np.ndarray[Any, Any]:
             fetched = self._fetched(index * BLOCK, min((index + 1) * BLOCK, self.length))
@@ -182,6 +185,10 @@ class UrlFolder(Folder):
     def check(self) -> None:
         _unchanged(self)
 
+    def confirm(self) -> None:
+        if any(self._stamp(mark) != stamp for mark, stamp in self.stamps):
+            raise SourceChangedError(f"{self.url} changed after it was opened; open it again to use its new content")
+
     def _at(self, name: str) -> tuple[Any, str]:
         system, path = _system(self.url)
         return system, "/".join(part for part in (path.rstrip("/"), name) if part)
@@ -196,15 +203,14 @@ class UrlFolder(Folder):
 
 @functools.lru_cache(maxsize=256)
 def _checked(resource: UrlResource) -> None:
-    """Once in each process: is it still what was opened? Asking at every read would double the requests."""
+    """Once in each process: is it still what was opened? A run asks at its ends; at every read would double the requests."""
     resource.check()
 
 
 @functools.lru_cache(maxsize=256)
 def _unchanged(folder: UrlFolder) -> None:
     """Once in each process: does the folder still have the documents that were opened?"""
-    if any(folder._stamp(mark) != stamp for mark, stamp in folder.stamps):
-        raise SourceChangedError(f"{folder.url} changed after it was opened; open it again to use its new content")
+    folder.confirm()
 
 
 def resource_at(url: str) -> Resource:

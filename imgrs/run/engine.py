@@ -14,9 +14,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from imgrs.config import Settings
-from imgrs.graph.node import Node
+from imgrs.errors import ImgrsError
+from imgrs.graph.node import Node, walk
 from imgrs.io.atomic import temporary_folder
-from imgrs.ops.source import FromDask
+from imgrs.io.resource import Resource
+from imgrs.ops.source import FromDask, Open
 from imgrs.plan.choose import plan
 from imgrs.plan.stages import Plan
 from imgrs.run.graph import Builder, Graph, Key
@@ -145,7 +147,28 @@ def _interrupts_wait() -> Iterator[None]:
 
 
 def run(graph: Graph, keys: Any, made: Plan) -> Any:
-    """The values of ``keys`` (nested lists of them), by a scheduler or, for small work, right here."""
+    """The values of ``keys`` (nested lists of them), by a scheduler or, for small work, right here.
+
+    Raises ``SourceChangedError`` where a file behind a URL is another one at the end than when it was opened: parts of
+    both may have been read.
+    """
+    files = [node.op.reader.resource for node in walk(made.after) if isinstance(node.op, Open)]
+    _confirm(files)
+    try:
+        found = _run(graph, keys, made)
+    except ImgrsError:
+        _confirm(files)  # which may be why
+        raise
+    _confirm(files)
+    return found
+
+
+def _confirm(files: Sequence[Resource]) -> None:
+    for file in files:
+        file.confirm()
+
+
+def _run(graph: Graph, keys: Any, made: Plan) -> Any:
     get = scheduler(made.settings)
     if get is None:
         small = sum(node.spec.width * node.spec.height for node in made.after) <= DIRECT_BELOW
