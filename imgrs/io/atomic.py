@@ -72,22 +72,24 @@ def refusals_told(path: str) -> Iterator[None]:
         raise SaveError(f"{path} could not be written: {error.strerror or error}; the old one is untouched") from error
 
 
-def take_place(temporary: str, target: str) -> None:
-    """Let a finished file or folder have the name ``target``, in one step, and drop what had it before.
+def take_place(temporary: str, target: str, like: str | None = None) -> None:
+    """Let a finished file or folder have the name ``target``, in one step; a folder that had it is then ``temporary-old``.
 
-    Mode bits of what is replaced are kept.
+    Mode bits of what is replaced are kept, or those of ``like``.
     """
     folder = os.path.dirname(target)
     if os.path.isdir(temporary):
-        os.chmod(temporary, _mode(target, 0o777))
+        os.chmod(temporary, _mode(like or target, 0o777))
         os.sync()
         if os.path.isdir(target):
-            _exchange(temporary, target)
-            remove(temporary)
+            moving = f"{temporary}-old"  # a save that goes on must not find old tiles among its own
+            remove(moving)
+            os.rename(temporary, moving)
+            _exchange(moving, target)
         else:
             os.rename(temporary, target)
     else:
-        os.chmod(temporary, _mode(target, 0o666))
+        os.chmod(temporary, _mode(like or target, 0o666))
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -108,7 +110,7 @@ def _exchange(one: str, other: str) -> None:
     swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if os.name == "posix" else None
     if swap is not None and swap(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
         return
-    aside = f"{one}-old"
+    aside = f"{one}-aside"
     os.rename(other, aside)
     os.rename(one, other)
     os.rename(aside, one)

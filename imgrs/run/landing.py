@@ -71,9 +71,26 @@ def resumable(target: Any, encoder: Encoder) -> Iterator[Journal]:
 
 
 def _land(staged: str, target: str, encoder: Encoder) -> None:
+    """Let what was written take its names.
+
+    Of several parts, the old document goes first and the new one comes last: a process that is killed between leaves no
+    image, rather than one of old and new parts.
+    """
+    *others, (document, name) = (
+        (os.path.join(staged, part) if part else staged, name) for part, name in encoder.parts(target).items()
+    )
     with refusals_told(target):
-        for part, name in encoder.parts(target).items():
-            take_place(os.path.join(staged, part) if part else staged, name)
+        old = f"{document}-old"
+        if others and os.path.exists(name):
+            os.rename(name, old)
+        try:
+            for part, place in others:
+                take_place(part, place)
+        except OSError:
+            if os.path.exists(old):
+                os.rename(old, name)
+            raise
+        take_place(document, name, like=old if others else None)
 
 
 @contextmanager
