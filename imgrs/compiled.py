@@ -16,9 +16,10 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 
-from imgrs.machine_code import Signature, machine_code, signature
+from imgrs.machine_code import Signature, machine_code, part, signature
 
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["Exact", "Load", "Loop", "loop", "opencv_pays", "part"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -68,13 +69,8 @@ class Loop(Generic[P]):
         if kinds not in self._known:
             with _compiling:
                 if kinds not in self._known:
-                    self._known[kinds] = machine_code(self.function, self._parts(), kinds)
+                    self._known[kinds] = machine_code(self.function, kinds)
         self._known[kinds](*args)
-
-    def _parts(self) -> list[Callable[..., Any]]:
-        """The functions marked as parts that this one calls."""
-        known = self.function.__globals__
-        return [known[name] for name in self.function.__code__.co_names if getattr(known.get(name), "is_part", False)]
 
 
 _compiling = threading.Lock()
@@ -110,9 +106,3 @@ def _first_size(*args: Any, **kwargs: Any) -> int:
 def loop(function: Callable[P, None]) -> Loop[P]:
     """Mark ``function`` as the body of a compiled loop."""
     return Loop(function)
-
-
-def part(function: F) -> F:
-    """Mark ``function`` as a part of loops, compiled with each that calls it."""
-    function.is_part = True  # type: ignore[attr-defined]
-    return function

@@ -18,7 +18,7 @@ from typing import Any
 
 from imgrs.errors import ArgumentError, ArgumentTypeError
 
-NAMES = ("chunks", "scheduler", "workers", "memory_limit", "optimizer", "cache")
+NAMES = ("chunks", "scheduler", "workers", "memory_limit", "optimizer")
 _NAMED_SCHEDULERS = {
     "threads": "threads",
     "threading": "threads",
@@ -61,9 +61,14 @@ class Settings:
 def options(**values: Any) -> Iterator[None]:
     """Set options for the calls inside the ``with`` block, in this thread or task only.
 
-    Parameters: ``chunks=(width, height)``, the compute tile in pixels; ``scheduler="threads" | "sync" | "processes" |
-    "distributed"`` or a ``distributed.Client``; ``workers``, a number; ``memory_limit``, bytes or text such as
-    ``"512MiB"``; ``optimizer="exact" | "off" | "fast"``. Raises ``ArgumentError`` for others.
+    Parameters: ``chunks=(width, height)``, the compute tile in pixels (the engine's choice unless given);
+    ``scheduler="threads"`` (the default), ``"sync"``, ``"processes"``, ``"distributed"`` (for which a
+    ``distributed.Client`` must be started first) or a ``distributed.Client``; ``workers``, a number (default: the
+    processors that this process may use); ``memory_limit``, bytes or text such as ``"512MiB"`` (default: a quarter of what
+    is free); ``optimizer="exact"`` (the default), ``"off"`` or ``"fast"``. Raises ``ArgumentError`` for others.
+
+    ``memory_limit`` is for the arrays of one run, all its workers together. Python and the libraries that are loaded come
+    on top, 100 to 150 MB for each process, as do arrays that the caller holds.
 
     >>> import imgrs
     >>> with imgrs.options(chunks=(256, 256), scheduler="sync"):
@@ -188,15 +193,10 @@ def _optimizer(value: Any) -> str:
     return _OPTIMIZERS[value]
 
 
-def _cache(value: Any) -> Any:
-    raise ArgumentError("options: cache is not available yet; leave it out")
-
-
 _CHECKS = {
     "chunks": _chunks,
     "scheduler": _scheduler,
     "workers": _workers,
     "memory_limit": _memory,
     "optimizer": _optimizer,
-    "cache": _cache,
 }

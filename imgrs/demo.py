@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,7 @@ def run(side: int, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "photograph.tif"
-    with ProgressBar():
+    with ProgressBar() if sys.stdout.isatty() else nullcontext():  # which draws over itself
         _timed(f"make {source}", side * side, lambda: photograph(side).save(source))
         img = imgrs.open(source)
         for pipeline in (grade, heavy_processing):

@@ -6,7 +6,7 @@
     ├── ArgumentError (ValueError)              a value out of range; raised at the call that has it
     │   └── ArgumentTypeError (TypeError)       a value of the wrong type
     ├── ImageNotFoundError (FileNotFoundError)  no file of that name
-    ├── UnsupportedFormatError (OSError)        not an image, or a kind of image that is not supported
+    ├── UnsupportedFormatError (OSError)        not an image, or one that cannot be read here
     ├── CorruptImageError (OSError)             the file's own tables or data contradict each other
     │   └── TruncatedImageError                 the file ends before its image does
     ├── SourceChangedError (OSError)            the file is not the one that was opened
@@ -40,7 +40,7 @@ class ImageNotFoundError(ImgrsError, FileNotFoundError):
 
 
 class UnsupportedFormatError(ImgrsError, OSError):
-    """The content is not an image, or a kind of image that is not supported."""
+    """The content is not an image, or a kind that is not supported; or the system, or a server, will not let us read it."""
 
 
 class CorruptImageError(ImgrsError, OSError):

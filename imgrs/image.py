@@ -5,6 +5,7 @@ A verb adds one node to the graph and returns at once. An image is a handle on a
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -39,18 +40,27 @@ class verb(Generic[P]):  # noqa: N801  # read as a declaration: brightness = ver
         self.__doc__ = op.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.__name__ = name
+        op = self.op
+
+        def call(self: Image, /, *args: P.args, **kwargs: P.kwargs) -> Image:
+            return self.apply(_made(op, name, args, kwargs))
+
+        call.__name__, call.__qualname__, call.__doc__ = name, f"{owner.__name__}.{name}", self.__doc__
+        names = vars(sys.modules[self.op.__module__])  # in which short names of types, such as Box, have their meaning
+        parameters = [
+            parameter.replace(annotation=names.get(parameter.annotation, parameter.annotation))
+            for parameter in inspect.signature(self.op).parameters.values()
+        ]
+        image = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        call.__signature__ = inspect.Signature([image, *parameters], return_annotation="Image")  # type: ignore[attr-defined]
+        self._call = call
 
     @overload
     def __get__(self, image: None, owner: type[Image]) -> Callable[Concatenate[Image, P], Image]: ...
     @overload
     def __get__(self, image: Image, owner: type[Image]) -> Callable[P, Image]: ...
     def __get__(self, image: Image | None, owner: type[Image]) -> Any:
-        def call(self_: Image, *args: P.args, **kwargs: P.kwargs) -> Image:
-            return self_.apply(_made(self.op, self.__name__, args, kwargs))
-
-        call.__name__, call.__qualname__, call.__doc__ = self.__name__, f"Image.{self.__name__}", self.__doc__
-        return call if image is None else call.__get__(image)
+        return self._call if image is None else self._call.__get__(image)
 
 
 def _made(op: Callable[..., Op], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Op:
@@ -59,7 +69,8 @@ def _made(op: Callable[..., Op], name: str, args: Sequence[Any], kwargs: Mapping
     except TypeError as error:
         if isinstance(error, ArgumentTypeError):
             raise
-        raise ArgumentTypeError(f"{name}: {str(error).replace('__init__() ', '')}") from None
+        told = str(error)
+        raise ArgumentTypeError(f"{name}: {told.partition('__init__() ')[2] or told}") from None
 
 
 class Image(Collection):
@@ -470,11 +481,26 @@ class Image(Collection):
     def save(self, target: Any, format: str | None = None, **options: Any) -> None:
         """Write to a path, a URL or a binary file object; the format is ``format``'s or the extension's.
 
-        Options are the format's, under Pillow's names (``quality``, ``compression``, ``tile``, ...), and the engine's
-        (``chunks``, ``scheduler``, ``workers``, ``memory_limit``, ``optimizer``). ``"-"`` is the standard output. What the
-        source says beside its pixels (``info``) goes along where the format can hold it, unless ``metadata=False``. The
-        file appears when it is whole; until then the old one stays (behind a URL, a folder is moved at the end). With
-        ``resume=True``, a save that was killed goes on where it stopped: what is done lies in a folder beside the target.
+        Options are the format's, under Pillow's names, and the engine's (see ``imgrs.options``). Those that are used most,
+        with what they are unless given; docs/formats.md has all:
+
+        - TIFF: ``compression="deflate"``, ``level=1``, ``tile=512``, ``pyramid=False``, ``cog=False``
+        - JPEG: ``quality=90``, ``subsampling=2``, ``progressive=False``
+        - PNG: ``compress_level=3``
+        - WebP: ``quality=80``, ``lossless=False``; AVIF: ``quality=75``, ``speed=6``; JPEG XL: ``quality=90``,
+          ``lossless=False``, ``effort=7``
+        - Zarr: ``compression="zstd"``, ``level=1``, ``tile=512``, ``pyramid=False``
+        - Deep Zoom and IIIF: ``tile=256`` and 512, ``quality=85``; IIIF needs ``id``, the URL at which the folder will be
+          served
+
+        ``"-"`` is the standard output. What the source says beside its pixels (``info``) goes along where the format can
+        hold it, unless ``metadata=False`` or an option says otherwise (``dpi``, ``exif``, ``icc_profile``, ``xmp``). The
+        file appears when it is whole; until then the old one stays (behind a URL, a folder is moved at the end).
+
+        A save with ``resume=True`` that is killed goes on where it stopped when it is called again with ``resume=True``:
+        what is done lies in a folder beside the target. It is refused when the source, the pipeline, an option or
+        ``chunks`` changed since.
+
         Raises ``ArgumentError`` before anything is computed, and ``SaveError``.
         """
         from imgrs.io.options import check_flag
@@ -486,10 +512,13 @@ class Image(Collection):
 
     def _output(self, target: Any, format: str | None, options: Mapping[str, Any]) -> Output:
         """A save of this image, checked."""
+        from imgrs.io import exif
         from imgrs.io.options import check_flag
         from imgrs.run.save import Output
 
         given = dict(options)
+        if "exif" in given:
+            given["exif"] = exif.given(given["exif"])
         info = self.info if check_flag("metadata", given.pop("metadata", True)) else {}
         return Output.of(self._node, target, format, info, given)
 

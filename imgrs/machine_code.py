@@ -16,11 +16,12 @@ import types
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-Function: TypeAlias = Callable[..., None]
+F = TypeVar("F", bound=Callable[..., Any])
+Function: TypeAlias = Callable[..., Any]
 Signature: TypeAlias = tuple[tuple[str, int], ...]
 """For each argument the type of its samples and how many axes it has: ("<f4", 1), ("<i8", 0), and ("", 0) for None."""
 
@@ -44,20 +45,26 @@ def _type(argument: Any) -> tuple[str, int]:
     return np.dtype(type(argument)).str, 0
 
 
-def machine_code(function: Function, parts: Sequence[Function], kinds: Signature) -> Function:
-    """``function`` as machine code for arguments of some types; ``parts`` are the functions that it calls.
+def part(function: F) -> F:
+    """Mark ``function`` as a part of loops, compiled with each that calls it."""
+    function.is_part = True  # type: ignore[attr-defined]
+    return function
+
+
+def machine_code(function: Function, kinds: Signature) -> Function:
+    """``function``, and the parts that it calls, as machine code for arguments of some types.
 
     Its calls let other threads run meanwhile.
     """
     from llvmlite import binding
 
-    name = _name(function, parts, kinds)
+    name = _name(function, kinds)
     engine = _engine()
     if not engine.get_function_address(name):
         path = folder() / f"{name}.o"
         code = _kept(path)
         if code is None:
-            code = _compiled(name, function, parts, kinds)
+            code = _compiled(name, function, kinds)
             _keep(path, code)
         engine.add_object_file(binding.ObjectFileRef.from_data(code))
         engine.finalize_object()
@@ -125,20 +132,26 @@ def folder() -> Path:
     return platformdirs.user_cache_path("imgrs")
 
 
-def _name(function: Function, parts: Sequence[Function], kinds: Signature) -> str:
+def _name(function: Function, kinds: Signature) -> str:
     import llvmlite
 
-    made_from = [_source(part) for part in (function, *parts)]
-    text = repr((made_from, kinds, _processor(), llvmlite.__version__, sorted(_OPTIONS.items())))
+    text = repr((_source(function), kinds, _processor(), llvmlite.__version__, sorted(_OPTIONS.items())))
     return f"{function.__name__.strip('_')}_{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
 
 
 def _source(function: Function) -> tuple[Any, ...]:
-    """A function as Python has compiled it, and the numbers of its module that it uses."""
+    """A function as Python has compiled it, the numbers of its module that it uses, and its parts."""
     code: types.CodeType = function.__code__
     known = ((name, function.__globals__.get(name)) for name in code.co_names)
     numbers = [(name, value) for name, value in known if isinstance(value, (int, float))]
-    return code.co_code, repr(code.co_consts), code.co_names, code.co_varnames, numbers
+    parts = [_source(value) for value in _parts(function).values()]
+    return code.co_code, repr(code.co_consts), code.co_names, code.co_varnames, numbers, parts
+
+
+def _parts(function: Function) -> dict[str, Function]:
+    """The parts that a function calls, by name."""
+    known = ((name, function.__globals__.get(name)) for name in function.__code__.co_names)
+    return {name: value for name, value in known if value is not None and getattr(value, "is_part", False)}
 
 
 def _kept(path: Path) -> bytes | None:
@@ -165,14 +178,14 @@ def _digest(code: bytes) -> bytes:
     return hashlib.blake2b(code, digest_size=_DIGEST).digest()
 
 
-def _compiled(name: str, function: Function, parts: Sequence[Function], kinds: Signature) -> bytes:
+def _compiled(name: str, function: Function, kinds: Signature) -> bytes:
     """An object file with the function as numba calls it: two addresses come first, for what it returns and its error."""
     import numba
     from llvmlite import binding
 
     given = [f"a{i}" if dtype else "None" for i, (dtype, _) in enumerate(kinds)]
     takes = [argument for argument in given if argument != "None"]
-    known: dict[str, Any] = {"function": _jitted(function, parts)}
+    known: dict[str, Any] = {"function": _jitted(function)}
     exec(f"def loop({', '.join(takes)}):\n    function({', '.join(given)})\n", known)
     types_of = tuple(_numba_type(*kind) for kind in kinds if kind[0])
     made = numba.njit(types_of, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(known["loop"])
@@ -188,10 +201,10 @@ def _numba_type(dtype: str, axes: int) -> Any:
     return numba.types.Array(sample, axes, "C") if axes else sample
 
 
-def _jitted(function: Function, parts: Sequence[Function]) -> Any:
-    """A function as numba has it, those that it calls with it."""
+def _jitted(function: Function) -> Any:
+    """A function as numba has it, its parts with it."""
     import numba
 
-    called = {part.__name__: numba.njit(**_OPTIONS)(part) for part in parts}
+    called = {name: _jitted(value) for name, value in _parts(function).items()}
     whole = types.FunctionType(function.__code__, {**function.__globals__, **called}, function.__name__)
     return numba.njit(**_OPTIONS)(whole)

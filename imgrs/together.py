@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy.typing as npt
 
@@ -12,7 +12,11 @@ from imgrs import config
 from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.image import Image
 
+if TYPE_CHECKING:
+    from imgrs.run.save import Output
+
 Saved: TypeAlias = "Image | tuple[Image, Mapping[str, Any]]"
+RESUME = "save_all: resume is for one image: use Image.save(..., resume=True) for each"
 
 
 def save_all(
@@ -20,14 +24,16 @@ def save_all(
 ) -> list[npt.NDArray[Any]]:
     """Save several images in one run: ``save_all({"web.avif": a, "thumb.jpg": (b, {"quality": 80}), "full.tif": c})``.
 
-    ``targets`` maps a path or URL to an image, or to an image and the options of its format. The arrays of
-    ``statistics`` (``img.mean()``, ``img.histogram()``, any image) are made on the way and returned in order. Keywords
-    are the engine's, as in ``imgrs.options``. Every file appears when all are whole.
+    ``targets`` maps a path or URL to an image, or to an image and the options of its format (``"format"`` itself among
+    them). The arrays of ``statistics`` (``img.mean()``, ``img.histogram()``, any image) are made on the way and returned
+    in order. Keywords are the engine's, as in ``imgrs.options``. Every file appears when all are whole.
 
-    Raises what ``Image.save`` raises.
+    Raises what ``Image.save`` raises, and ``ArgumentError`` where two targets are the same file.
     """
     from imgrs.run.save import save
 
+    if "resume" in options:
+        raise ArgumentError(RESUME)
     if not isinstance(targets, Mapping) or not targets:
         raise ArgumentTypeError("save_all: targets must map at least one path to an image")
     outputs = []
@@ -35,10 +41,26 @@ def save_all(
         image, given = saved if isinstance(saved, tuple) else (saved, {})
         if not isinstance(image, Image):
             raise ArgumentTypeError(f"save_all: {target!r} must be an imgrs.Image, got {type(image).__name__}")
+        if not isinstance(given, Mapping):
+            raise ArgumentTypeError(f"save_all: the options of {target!r} must be a dict, got {type(given).__name__}")
         if "resume" in given:
-            raise ArgumentError("save_all: resume belongs to Image.save, which saves one image")
-        outputs.append(image._output(target, None, given))
+            raise ArgumentError(RESUME)
+        given = dict(given)
+        outputs.append(image._output(target, given.pop("format", None), given))
+    _check_apart(outputs)
     if not all(isinstance(image, Image) for image in statistics):
         raise ArgumentTypeError("save_all: statistics must be imgrs images, such as img.mean()")
     arrays = save(outputs, config.settings(**options), [image._node for image in statistics])
     return [pixels.reshape(image.shape) for pixels, image in zip(arrays, statistics, strict=True)]
+
+
+def _check_apart(outputs: Sequence[Output]) -> None:
+    """Raise ``ArgumentError`` where two images would be saved as one file."""
+    from imgrs.run.landing import names
+
+    seen: dict[str, Any] = {}
+    for output in outputs:
+        for name in names(output.target, output.encoder):
+            if name in seen:
+                raise ArgumentError(f"save_all: {seen[name]!r} and {output.target!r} are the same file, {name}")
+            seen[name] = output.target

@@ -95,6 +95,70 @@ def test_truncated_files(extension: str, photo: Array, tmp_path: Path) -> None:
             imgrs.open(path).compute()
 
 
+def test_a_file_that_is_cut_to_its_head_is_told_as_cut_off(tmp_path: Path) -> None:
+    photo = imgrs.fromarray(np.random.default_rng(0).integers(0, 256, (3000, 3000, 3), np.uint8))
+    for name, least in (("a.jpg", 2_000), ("a.png", 1_032)):
+        path = tmp_path / name
+        photo.save(path)
+        path.write_bytes(path.read_bytes()[: photo.nbytes // least // 2])
+        for how in ("raise", "fill"):
+            with pytest.raises(
+                imgrs.TruncatedImageError, match=rf"{name} ends before its image does.*max-decode-ratio"
+            ):
+                imgrs.open(path, on_error=how)
+        path.write_bytes(path.read_bytes() + (b"\xff\xd9" if name == "a.jpg" else b"\0\0\0\0IEND\xaeB`\x82"))
+        with pytest.raises(imgrs.LimitError, match=name):  # whole, it claims what it cannot hold
+            imgrs.open(path)
+
+
+def test_a_tiff_that_is_cut_within_its_tables_says_so_and_logs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((750, 1000, 3), np.uint8), rowsperstrip=16, compression="zlib")
+    content = path.read_bytes()
+    for length, there in ((200, "0 offsets"), (450, "47 offsets and 1 lengths")):
+        path.write_bytes(content[:length])
+        with pytest.raises(imgrs.CorruptImageError, match=f"need 47 strips, .* {there}.*cut off"):
+            imgrs.open(path)
+    script = f"import imgrs\ntry: imgrs.open({str(path)!r})\nexcept imgrs.CorruptImageError: pass"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stderr == ""
+
+
+def test_what_is_written_only_says_so_when_it_is_opened(tmp_path: Path) -> None:
+    img = imgrs.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
+    for extension in ("raw", "dzi", "iiif"):
+        img.save(tmp_path / f"a.{extension}")
+    with pytest.raises(imgrs.UnsupportedFormatError, match=r"a\.raw.*use imgrs\.open_raw\(\)"):
+        imgrs.open(tmp_path / "a.raw")
+    for name in ("a.dzi", "a.iiif", "a.iiif/info.json"):
+        with pytest.raises(imgrs.UnsupportedFormatError, match=f"{name} is .*written only"):
+            imgrs.open(tmp_path / name)
+
+
+def test_a_folder_that_is_not_there_is_to_be_made_first(img: Image, tmp_path: Path) -> None:
+    targets: list[tuple[str, dict[str, Any]]] = [("a.png", {}), ("a.dzi", {}), ("a.tif", {"resume": True})]
+    for name, options in targets:
+        with pytest.raises(imgrs.SaveError, match=r"no folder .*nowhere; create the folder first") as told:
+            img.save(tmp_path / "nowhere" / name, **options)
+        assert "untouched" not in str(told.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("target", "taken"), [("a.zarr", "a.zarr"), ("a.iiif", "a.iiif"), ("a.dzi", "a_files")])
+def test_a_format_of_folders_does_not_replace_a_file(target: str, taken: str, img: Image, tmp_path: Path) -> None:
+    (tmp_path / taken).write_text("mine")
+    with pytest.raises(imgrs.SaveError, match=f"{taken} is a file, and this format is a folder"):
+        img.save(tmp_path / target)
+    assert (tmp_path / taken).read_text() == "mine"
+
+
+def test_explain_speaks_of_its_own_argument(img: Image) -> None:
+    with pytest.raises(imgrs.ArgumentError, match=r"^explain: sink must be one of TIFF, .*'foo'"):
+        img.explain("foo")
+    with pytest.raises(imgrs.ArgumentError, match=r"^explain: JPEG cannot hold"):
+        img.astype("float32").explain("jpeg")
+
+
 def test_a_corrupt_tile_is_named(photo: Array, tmp_path: Path) -> None:
     path = tmp_path / "photo.tif"
     imgrs.fromarray(photo).save(path, tile=64, compression="deflate")

@@ -6,7 +6,9 @@ a format that is new in the registry gets its row by itself, if it can be writte
 
 from __future__ import annotations
 
+import ast
 import io
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -340,7 +342,7 @@ def survives(format: Format, name: str, folder: Path) -> bool:
     value, img = METADATA[name], image("RGB", "uint8")
     if name == "exif":
         exif = Pillow.Exif()
-        exif[0x010E] = "a title"
+        exif[0x010F] = "a maker"
         value = exif.tobytes()
     try:
         path = saved(format, img, folder, **{name: value})
@@ -353,7 +355,8 @@ def survives(format: Format, name: str, folder: Path) -> bool:
         return False
     assert_same(name, read.info[name], value)
     if format.name in Pillow.OPEN and name in ("dpi", "icc_profile", "exif"):
-        assert name in Pillow.open(path).info or format.name == "JPEG2000"  # of which Pillow reads pixels only
+        # Of JPEG 2000 Pillow reads pixels only; of a TIFF it has EXIF elsewhere.
+        assert name in Pillow.open(path).info or format.name == "JPEG2000" or (format.name, name) == ("TIFF", "exif")
     read.brightness(1).save(folder / f"b{format.extensions[0]}")
     assert_same(name, opened(format, folder / f"b{format.extensions[0]}", img).info[name], value)
     return True
@@ -365,7 +368,7 @@ def assert_same(name: str, found: Any, value: Any) -> None:
     elif name == "exif":
         exif = Pillow.Exif()
         exif.load(found)
-        assert exif[0x010E] == "a title"
+        assert exif[0x010F] == "a maker"
     elif name == "text":
         assert {**found, **value} == found
     else:
@@ -482,6 +485,50 @@ def legend() -> str:
     return LEGEND + "\n".join(lines) + "\n"
 
 
+OPTIONS = """\
+
+## Options of `save`
+
+What each takes, and in brackets what it is unless given; flags are True or False.
+`dpi`, `icc_profile`, `exif` (also as Pillow's `Exif`), `xmp` and `text` are the source's unless given.
+Every format takes `metadata=False`, which leaves those of the source out, and the engine's options
+(`help(imgrs.options)`); those that are streamed take `resume=True`.
+
+"""
+
+
+def options(format: Format) -> str:
+    """What the saves of a format may say."""
+    described, plain_ = [], []
+    for name, allowed in format.options.items():
+        if name in METADATA:
+            plain_.append(f"`{name}`")
+            continue
+        ranged = isinstance(allowed, tuple) and isinstance(allowed[0], int)
+        takes = (
+            ""
+            if isinstance(allowed, type)
+            else " to ".join(map(str, allowed))
+            if ranged
+            else ", ".join(map(str, allowed))
+        )
+        usual = format.usual.get(name, False if allowed is bool else None)
+        shown = f" [{usual}]" if usual is not None else ""
+        note = f" ({format.notes[name]})" if name in format.notes else ""
+        described.append(f"`{name}` {takes}".rstrip() + shown + note)
+    parts = "; ".join(described + [", ".join(plain_)] * bool(plain_))
+    return parts or "none"
+
+
+def said() -> list[str]:
+    """The lines of all formats; those that say the same are one."""
+    by_words: dict[str, list[str]] = {}
+    for format in formats():
+        if format.is_written:
+            by_words.setdefault(options(format), []).append(f"**{format.name}**")
+    return [f"- {', '.join(names)}: {words}." for words, names in by_words.items()]
+
+
 def row(format: Format) -> str:
     cells = [format.name, " ".join(format.extensions)]
     for column in COLUMNS.values():
@@ -493,7 +540,8 @@ def row(format: Format) -> str:
 def page() -> str:
     names = ["format", "extensions", *COLUMNS]
     lines = ["# Formats", "", legend(), f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
-    return "\n".join(lines + [row(format) for format in formats()]) + "\n"
+    rows = [row(format) for format in formats()]
+    return "\n".join([*lines, *rows]) + "\n" + OPTIONS + "\n".join(said()) + "\n"
 
 
 def written_page() -> dict[str, list[str]]:
@@ -516,6 +564,64 @@ def test_the_page_has_every_format_and_column() -> None:
     assert list(written_page()) == list(BY_NAME)
     assert legend() in text
     assert f"| format | extensions | {' | '.join(COLUMNS)} |" in text
+    assert text.endswith(OPTIONS + "\n".join(said()) + "\n")
+
+
+WRITTEN = [name for name, format in BY_NAME.items() if format.is_written]
+BESIDE: dict[tuple[str, str], dict[str, Any]] = {
+    ("TIFF", "quality"): {"compression": "jpeg"}, ("OME-TIFF", "quality"): {"compression": "jpeg"},
+}  # fmt: skip
+"""What must be said for an option to matter."""
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_options_of_the_page_are_those_that_the_format_takes(name: str) -> None:
+    format = BY_NAME[name]
+    spec = image(*usual_kind(format))._node.spec
+    with pytest.raises(imgrs.ArgumentError, match="has no option 'nonsense'") as told:
+        format.encoder(spec, {}, {"nonsense": 1})
+    assert str(told.value).rpartition("it has ")[2].split(", ") == (sorted(format.options) or ["none"])
+    assert set(format.usual) | set(format.notes) <= set(format.options)
+    for option, allowed in format.options.items():
+        beside = BESIDE.get((name, option), {})
+        if not isinstance(allowed, tuple):
+            continue
+        for value in allowed:
+            assert format.encoder(spec, {}, {**beside, option: value}) is not None
+        refused = (allowed[0] - 1, allowed[1] + 1) if isinstance(allowed[0], int) else ("nonsense",)
+        for value in refused:
+            with pytest.raises(imgrs.ArgumentError, match=option):
+                format.encoder(spec, {}, {**beside, option: value})
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_an_option_is_unless_given_changes_nothing_when_it_is_given(name: str, tmp_path: Path) -> None:
+    format = BY_NAME[name]
+    img = image(*usual_kind(format))
+    for i, (option, allowed) in enumerate(format.options.items()):
+        usual = format.usual.get(option, False if allowed is bool else None)
+        if usual is not None:
+            beside = BESIDE.get((name, option), {})
+            written: list[list[bytes]] = []
+            for given in (beside, {**beside, option: usual}):
+                folder = tmp_path / f"{i}{len(written)}"
+                folder.mkdir()
+                img.save(folder / f"a{format.extensions[0]}", **given)
+                written.append(content_of(folder / f"a{format.extensions[0]}"))
+            assert written[0] == written[1], option
+
+
+def test_the_help_on_save_says_what_the_formats_say() -> None:
+    parts = re.findall(
+        r"(TIFF|JPEG|PNG|WebP|AVIF|JPEG XL|Zarr): ((?:``\w+=[^`]+``[,\s]*)+)", imgrs.Image.save.__doc__ or ""
+    )
+    assert len(parts) == 7
+    for name, words in parts:
+        format = BY_NAME["JXL" if name == "JPEG XL" else name.upper()]
+        for option, value in re.findall(r"``(\w+)=([^`]+)``", words):
+            if option not in ("tile", "subsampling"):  # which depend on the image
+                assert format.usual.get(option, False) == ast.literal_eval(value), (name, option)
+            assert option in format.options
 
 
 @pytest.mark.parametrize("extension", ["pgm", "ppm", "tga", "qoi", "ico", "jp2", "avif", "bmp"])

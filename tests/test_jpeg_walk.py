@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,15 +152,97 @@ def test_random_damage_raises_our_errors_or_gives_pixels(tmp_path: Path) -> None
     assert raised > 20
 
 
-def test_lying_tables_are_refused() -> None:
-    file = io.BytesIO()
-    pixels("RGB").save(file, "JPEG")
-    data = bytearray(file.getvalue())
-    at = data.index(b"\xff\xc4") + 5
-    for counts in (b"\xff" * 16, b"\x03" + bytes(15), bytes(15) + b"\xff"):
-        bad = bytes(data[:at] + counts + data[at + 16 :])
-        with pytest.raises(imgrs.errors.ImgrsError):
-            list(open_source(io.BytesIO(bad)).strips())
+# Files made symbol by symbol
+
+
+def segment(code: int, content: bytes) -> bytes:
+    return bytes((0xFF, code)) + struct.pack(">H", len(content) + 2) + content
+
+
+def table(kind: int, symbols: bytes, counts: bytes = b"") -> bytes:
+    """A table whose symbols have codes of 4 bits each, 0000 the first; or as many of each length as ``counts`` says."""
+    return segment(0xC4, bytes((kind,)) + (counts or bytes((0, 0, 0, len(symbols)))).ljust(16, b"\0") + symbols)
+
+
+def made(
+    codes: str,
+    size: tuple[int, int] = (8, 8),
+    differences: bytes = table(0x00, bytes(range(13))),
+    others: bytes = table(0x10, bytes((0x00, 0x01, 0xF1, 0xF0, 0x0F))),
+    components: bytes = bytes((1,)),
+    scanned: bytes = b"",
+) -> bytes:
+    """A JPEG of some bits; components are not subsampled."""
+    bits = codes.replace(" ", "")
+    bits += "1" * (-len(bits) % 8)
+    coded = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    frame = struct.pack(">BHHB", 8, *size[::-1], len(components)) + b"".join(bytes((c, 0x11, 0)) for c in components)
+    scan = bytes((len(components),)) + b"".join(bytes((c, 0)) for c in scanned or components) + bytes((0, 63, 0))
+    tables = segment(0xDB, bytes((0, *(1,) * 64))) + segment(0xC0, frame) + differences + others
+    return b"\xff\xd8" + tables + segment(0xDA, scan) + coded + b"\xff\xd9"
+
+
+def walked(data: bytes) -> list[bytes]:
+    reader = open_source(io.BytesIO(data))
+    assert isinstance(reader, jpeg_read.JpegReader)
+    return list(jpeg_walk.Walk(reader._header, reader.resource).rows())
+
+
+def test_files_made_here_are_sound() -> None:
+    data = made("0001 1 0000")
+    assert len(walked(data)) == 1
+    assert np.array_equal(np.concatenate(list(open_source(io.BytesIO(data)).strips())), decoded_by_pillow(data))
+
+
+def decoded_by_pillow(data: bytes) -> Pixels:
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        return np.array(image).reshape(image.height, image.width, -1)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (made("1100 000000000000 0000"), "row 0 .* damaged"),  # a difference of 12 bits
+        (made("1011 11111111111 0000" * 2, size=(8, 16)), "row 1 .* damaged"),  # a sum of 12 bits
+        (made("0000 0011 0011 0011 0010 1 0000"), "row 0 .* damaged"),  # a coefficient behind the last
+        (made("1111" + "0" * 32), "row 0 .* damaged"),  # a code that is in no table
+        (made("0000", differences=table(0, bytes(9), bytes((9,)))), "more of them than there are"),
+        (made("0000 0000", scanned=bytes((2,))), "does not have"),
+    ],
+)
+def test_damage_is_told(data: bytes, message: str) -> None:
+    with pytest.raises(CorruptImageError, match=message):
+        walked(data)
+
+
+def test_components_may_share_a_name() -> None:
+    data = made("0001 1 0000 0000 0000 0001 0 0000", components=bytes((1, 1, 1)))
+    assert len(walked(data)) == 1
+    assert np.array_equal(np.concatenate(list(open_source(io.BytesIO(data)).strips())), decoded_by_pillow(data))
+
+
+@pytest.mark.parametrize("piece", [1 << 10, 1 << 16])
+@pytest.mark.parametrize(("across", "down"), [(64, 40), (1, 5000), (500, 3)])
+def test_data_may_grow_manifold_when_it_is_written_again(
+    monkeypatch: pytest.MonkeyPatch, piece: int, across: int, down: int
+) -> None:
+    """A code of one bit here takes nine there, a byte of ones a zero more, and a row ends with a byte."""
+    monkeypatch.setattr(jpeg_walk, "PIECE", piece)
+    differences, others = table(0, bytes((11, 0)), bytes((1, 1))), table(0x10, bytes((0,)), bytes((1,)))
+    codes = "".join(f"0{1 - i % 2}{'1' * 10 if i % 2 == 0 else '0' * 10}0" for i in range(across * down))
+    data = made(codes, (8 * across, 8 * down), differences=differences, others=others)
+    rows = walked(data)
+    assert len(rows) == down
+    assert sum(map(len, rows)) > 1.2 * (len(data) - data.index(b"\xff\xda"))
+    assert np.array_equal(np.concatenate(list(open_source(io.BytesIO(data)).strips())), decoded_by_pillow(data))
+
+
+def test_a_missing_end_is_told_as_for_small_files(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jpg", "RGB", quality=90)
+    path.write_bytes(path.read_bytes()[:-2])
+    strips, error = until_error(open_source(path).strips())
+    assert sum(map(len, strips)) == HEIGHT
+    assert isinstance(error, TruncatedImageError)
 
 
 def _put(path: Path, data: bytes) -> Path:

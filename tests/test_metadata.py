@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,8 +69,9 @@ def test_text_and_xmp_go_along(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", ["jpg", "png", "tif", "webp", "jp2", "avif"])
 def test_a_profile_of_another_color_space_stays_behind(extension: str, tmp_path: Path) -> None:
+    made = profile()
+
     def like(space: bytes) -> bytes:
-        made = profile()
         return made[:16] + space + made[20:]
 
     for mode, space in (("CMYK", b"CMYK"), ("RGB", b"RGB "), ("L", b"GRAY")):
@@ -83,3 +85,70 @@ def test_a_profile_of_another_color_space_stays_behind(extension: str, tmp_path:
             img.convert(target).save(tmp_path / f"b.{extension}")
             found = imgrs.open(tmp_path / f"b.{extension}").info.get("icc_profile")
             assert found == (like(space) if mode == target else None), (mode, target)
+
+
+def _exif() -> Pillow.Exif:
+    """EXIF with a tag of each kind, in each directory."""
+    exif = Pillow.Exif()
+    exif[0x010E], exif[0x010F], exif[0x0112], exif[0x4746] = "a title", "Maker", 6, 5
+    exif[0x9C9B] = "Größe".encode("utf-16-le")
+    exif[0x011A], exif[0x011B], exif[0x0128] = 72.5, 72.5, 2
+    inner, gps = exif.get_ifd(0x8769), exif.get_ifd(0x8825)
+    inner[0x829A], inner[0x9003], inner[0x9000], inner[0xA005] = 0.01, "2026:01:02 03:04:05", b"0232", {1: "R98"}
+    gps[1], gps[2], gps[5] = "N", (47.0, 30.0, 1.5), b"\0"
+    return exif
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "tif", "webp", "avif", "jxl", "jp2"])
+def test_exif_is_taken_as_pillows_object_and_as_bytes(extension: str, tmp_path: Path) -> None:
+    said = []
+    for value in (_exif(), _exif().tobytes(), _exif().tobytes().removeprefix(b"Exif\0\0")):
+        path = tmp_path / f"a.{extension}"
+        image("RGB", "uint8").save(path, exif=value)
+        said.append(imgrs.open(path).metadata["exif"])
+    assert said[0] == said[1] == said[2]
+    assert (said[0]["ImageDescription"], said[0]["Make"], said[0]["Rating"]) == ("a title", "Maker", 5)
+    assert said[0]["ExposureTime"] == pytest.approx(0.01)
+    assert said[0]["GPSInfo"]["GPSLatitude"] == [47, 30, 1.5]
+    if extension != "jxl":  # whose decoders turn the image, so that its EXIF says 1
+        assert said[0]["Orientation"] == 6
+    image("RGB", "uint8").save(path, exif=Pillow.Exif())
+    assert not imgrs.open(path).metadata.get("exif")
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_keeps_every_tag_of_exif(order: str, big: bool, tmp_path: Path) -> None:
+    exif = _exif()
+    exif.endian = order
+    path = tmp_path / "a.tif"
+    image("RGB", "uint8").save(path, exif=exif, bigtiff=big)
+    wanted, found = Pillow.Exif(), Pillow.open(path).getexif()
+    wanted.load(exif.tobytes())
+    for tag, value in wanted.items():
+        if tag not in (0x8769, 0x8825):
+            assert found[tag] == value, hex(tag)
+    for directory in (0x8769, 0x8825, 0xA005):
+        assert found.get_ifd(directory), hex(directory)
+        for tag, value in wanted.get_ifd(directory).items():
+            assert tag == 0xA005 or found.get_ifd(directory)[tag] == value, hex(tag)
+    imgrs.open(path).save(tmp_path / "b.tif")
+    assert imgrs.open(tmp_path / "b.tif").metadata["exif"] == imgrs.open(path).metadata["exif"]
+
+
+def test_an_ome_tiff_keeps_its_own_description_beside_exif(tmp_path: Path) -> None:
+    image("RGB", "uint8").save(tmp_path / "a.ome.tif", exif=_exif())
+    with Pillow.open(tmp_path / "a.ome.tif") as seen:
+        assert seen.getexif()[0x010F] == "Maker"
+        assert "OME" in seen.getexif()[0x010E]
+
+
+@pytest.mark.parametrize("value", [b"nonsense", b"Exif\0\0", "text", {271: "Maker"}, b"II*\0", 5])
+@pytest.mark.parametrize("extension", ["jpg", "png", "tif", "webp", "avif", "jxl", "jp2"])
+def test_what_is_no_exif_is_refused_at_the_call(value: Any, extension: str, tmp_path: Path) -> None:
+    if value == b"Exif\0\0":
+        image("RGB", "uint8").save(tmp_path / f"a.{extension}", exif=value)  # which says nothing
+        return
+    with pytest.raises(imgrs.ArgumentError, match="save: exif must"):
+        image("RGB", "uint8").save(tmp_path / f"a.{extension}", exif=value)
+    assert not list(tmp_path.iterdir())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -61,9 +63,46 @@ def test_wrong_options_are_named(wrong: dict[str, Any]) -> None:
         pass
 
 
-def test_the_cache_belongs_to_a_later_version() -> None:
-    with pytest.raises(imgrs.ArgumentError, match="not available yet"):
+def test_the_options_that_are_listed_are_those_of_the_help() -> None:
+    with pytest.raises(imgrs.ArgumentTypeError, match="the options are") as told:
         imgrs.new("L", (4, 4)).compute(cache="all")
+    listed = str(told.value).rpartition("the options are ")[2].split(", ")
+    text = (imgrs.options.__doc__ or "").partition("Raises")[0]
+    assert listed == list(dict.fromkeys(re.findall(rf"``({'|'.join(config.NAMES)}|cache)\b", text)))
+
+
+def test_the_distributed_scheduler_asks_for_a_client(tmp_path: Path) -> None:
+    img = imgrs.new("L", (4, 4))
+    with pytest.raises(imgrs.ArgumentError, match=r"scheduler=.distributed. .* start a distributed\.Client first"):
+        img.compute(scheduler="distributed")
+    with pytest.raises(imgrs.ArgumentError, match=r"start a distributed\.Client first"):
+        img.save(tmp_path / "a.png", scheduler="distributed")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_budget_that_is_too_small_is_told_as_it_was_given(tmp_path: Path) -> None:
+    imgrs.new("RGB", (300, 300)).save(tmp_path / "a.tif")
+    img = imgrs.open(tmp_path / "a.tif").blur(2)
+    with pytest.raises(imgrs.MemoryBudgetError, match=r"memory_limit=1KiB.*or fewer workers than 2$"):
+        img.compute(memory_limit="1KiB", workers=2)
+    with pytest.raises(imgrs.MemoryBudgetError, match=r'set memory_limit="\w+"$'):
+        img.compute(memory_limit="1KiB", workers=1)
+
+
+def test_other_processes_do_not_see_what_is_in_memory() -> None:
+    import fsspec
+
+    img = imgrs.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    try:
+        img.save("memory://options.tif")
+        with pytest.raises(imgrs.ArgumentError, match=r"memory://options\.tif .* this process"):
+            imgrs.open("memory://options.tif").compute(scheduler="processes")
+        with pytest.raises(imgrs.ArgumentError, match=r"memory://options\.dzi .* this process"):
+            img.save("memory://options.dzi", scheduler="processes")
+        img.save("memory://options.png", scheduler="processes")  # which this process writes
+        np.testing.assert_array_equal(imgrs.open("memory://options.png").compute(), img.compute())
+    finally:
+        fsspec.filesystem("memory").store.clear()
 
 
 def test_dasks_callbacks_see_one_task_for_each_tile(photo: npt.NDArray[Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from PIL import Image as Pillow
 import imgrs
 from imgrs.errors import CorruptImageError, ImgrsError, TruncatedImageError
 from imgrs.io import png_read
+from imgrs.io.png_write import chunk
 from imgrs.io.resource import resource_of
 from imgrs.types import Region
 from tests import pngs
@@ -220,3 +223,16 @@ def test_interlaced_files_are_kept_in_a_scratch_file_where_they_do_not_fit(tmp_p
     options: dict[str, Any] = {"memory_limit": "55MiB", "workers": 1, "chunks": (256, 256)}
     assert "decoded once in scratch files" in img.explain(**options)
     np.testing.assert_array_equal(img.compute(**options), np.minimum(data.astype(int) + 10, 255))
+
+
+@pytest.mark.parametrize("late", [(b"PLTE", bytes(range(100, 112))), (b"tRNS", bytes((0, 50, 100, 150)))])
+def test_a_palette_behind_its_pixels_is_damage(late: tuple[bytes, bytes]) -> None:
+    """Whether it counted for a strip would depend on how far ahead of it decoding is."""
+    rows = np.zeros((4000, 4001), np.uint8)
+    rows[:, 1:] = np.arange(4000) % 4
+    pixels = zlib.compress(rows.tobytes(), 1)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 4000, 4000, 8, 3, 0, 0, 0))
+    data += chunk(b"PLTE", bytes(range(12))) + chunk(b"IDAT", pixels[: len(pixels) // 2])
+    data += chunk(*late) + chunk(b"IDAT", pixels[len(pixels) // 2 :]) + chunk(b"IEND", b"")
+    with pytest.raises(CorruptImageError, match=f"{late[0].decode()} chunk behind its pixels"):
+        imgrs.open(data).compute()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import inspect
+import pydoc
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +20,7 @@ import imgrs.functions
 from imgrs.graph.node import Node
 from imgrs.graph.op import Source, op
 from imgrs.graph.parameters import whole
-from imgrs.image import Image
+from imgrs.image import Image, verb
 from imgrs.types import Pixels, Region, Spec
 
 PACKAGE = Path(imgrs.__file__).parent
@@ -82,6 +85,41 @@ def test_functions_are_the_verbs() -> None:
     for name in imgrs.functions.__all__:
         assert getattr(imgrs, name) is not None
         assert callable(getattr(Image, name)), name
+
+
+VERBS = [name for name, value in vars(Image).items() if isinstance(value, verb)]
+
+
+def test_a_verb_has_the_signature_and_the_words_of_its_op() -> None:
+    assert str(inspect.signature(Image.blur)) == "(self, /, radius: 'float' = 2.0) -> 'Image'"
+    assert str(inspect.signature(imgrs.new("L", (1, 1)).blur)) == "(radius: 'float' = 2.0) -> 'Image'"
+    assert str(inspect.signature(imgrs.functions.crop)) == "(self, /, box: tuple[int, int, int, int]) -> 'Image'"
+    assert len(VERBS) > 25
+    for name in VERBS:
+        method, declared = getattr(Image, name), vars(Image)[name].op
+        _, *parameters = inspect.signature(method).parameters.values()
+        fields = [(field.name, field.default is dataclasses.MISSING) for field in dataclasses.fields(declared)]
+        assert [(one.name, one.default is one.empty) for one in parameters] == fields
+        assert method.__doc__ == declared.__doc__
+        assert not method.__doc__.startswith(f"{declared.__name__}("), "the words that a dataclass makes up"
+        assert f"{name}(self, /" in pydoc.plain(pydoc.render_doc(method))
+
+
+def test_functions_have_the_signatures_of_the_methods() -> None:
+    for name in imgrs.functions.__all__:
+        signature = inspect.signature(getattr(imgrs, name))
+        assert signature == inspect.signature(getattr(Image, name))
+        assert not {"args", "self_"} & set(signature.parameters), name
+
+
+def test_what_is_missing_is_told_by_the_methods_name() -> None:
+    img: Any = imgrs.new("L", (1, 1))
+    with pytest.raises(
+        imgrs.ArgumentTypeError, match=r"^brightness: missing 1 required positional argument: 'amount'$"
+    ):
+        img.brightness()
+    with pytest.raises(imgrs.ArgumentTypeError, match=r"^blur: got an unexpected keyword argument 'size'$"):
+        img.blur(size=3)
 
 
 @op

@@ -6,11 +6,14 @@ import functools
 import http.server
 import io
 import pickle
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import numpy as np
@@ -18,7 +21,7 @@ import pytest
 import tifffile
 
 import imgrs
-from imgrs.errors import ImageNotFoundError, SourceChangedError, UnsupportedFormatError
+from imgrs.errors import ImageNotFoundError, LimitError, SourceChangedError, UnsupportedFormatError
 from imgrs.io import remote
 from tests.test_files import pixels
 
@@ -141,14 +144,101 @@ class _Ranges(http.server.SimpleHTTPRequestHandler):
         self.wfile.write(content[start:end])
 
 
-def test_a_web_server(tmp_path: Path) -> None:
+class _Whole(http.server.SimpleHTTPRequestHandler):
+    """Python's own web server, which sends all of a file whatever part is asked for."""
+
+    requests: ClassVar[list[str]] = []
+
+    def log_message(self, format: str, *args: Any) -> None:
+        self.requests.append(self.command)
+
+
+class _Refuses(http.server.BaseHTTPRequestHandler):
+    """A web server that answers with the status that the path names."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.send_error(int(self.path.strip("/").partition(".")[0]))
+
+    do_HEAD = do_GET  # noqa: N815  # the base class looks for this name
+
+
+@contextmanager
+def served(handler: Any) -> Iterator[str]:
+    """The address of a web server that runs meanwhile."""
     pytest.importorskip("aiohttp")
-    content, data = tiff(600)
-    (tmp_path / "a.tif").write_bytes(content)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Ranges, directory=str(tmp_path)))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        img = imgrs.open(f"http://127.0.0.1:{server.server_port}/a.tif")
-        np.testing.assert_array_equal(img.crop((10, 20, 300, 400)).compute(), data[20:400, 10:300])
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
+        server.server_close()
+
+
+def test_a_web_server(tmp_path: Path) -> None:
+    content, data = tiff(600)
+    (tmp_path / "a.tif").write_bytes(content)
+    with served(functools.partial(_Ranges, directory=str(tmp_path))) as address:
+        img = imgrs.open(f"{address}/a.tif")
+        np.testing.assert_array_equal(img.crop((10, 20, 300, 400)).compute(), data[20:400, 10:300])
+
+
+def test_a_server_without_ranges_is_asked_for_the_file_once(tmp_path: Path) -> None:
+    content, data = tiff(900)
+    (tmp_path / "a.tif").write_bytes(content)
+    assert len(content) > 4 * remote.BLOCK
+    _Whole.requests.clear()
+    with served(functools.partial(_Whole, directory=str(tmp_path))) as address:
+        img = imgrs.open(f"{address}/a.tif")
+        np.testing.assert_array_equal(img.crop((10, 20, 300, 400)).compute(), data[20:400, 10:300])
+        np.testing.assert_array_equal(img.compute(), data)
+        assert _Whole.requests.count("GET") == 1
+        np.testing.assert_array_equal(img.compute(scheduler="processes", workers=2), data)
+
+
+def test_a_long_file_of_a_server_without_ranges_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff(300)[0])
+    monkeypatch.setattr(remote, "WHOLE", 10_000)
+    with (
+        served(functools.partial(_Whole, directory=str(tmp_path))) as address,
+        pytest.raises(LimitError, match=r"a\.tif: its server does not serve ranges .* download the file"),
+    ):
+        imgrs.open(f"{address}/a.tif")
+
+
+def test_without_the_package_the_message_names_the_extra() -> None:
+    code = (
+        "import sys; sys.modules['aiohttp'] = None\n"
+        "import imgrs\n"
+        "try: imgrs.open('https://example.org/a.tif')\n"
+        "except imgrs.UnsupportedFormatError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'imgrs-lazy[http]'" in done.stdout
+
+
+@pytest.mark.parametrize("status", [401, 403, 500, 503])
+def test_what_a_server_refuses_is_told_with_its_status(status: int) -> None:
+    with (
+        served(_Refuses) as address,
+        pytest.raises(UnsupportedFormatError, match=f"{address}/{status}.*{status}") as told,
+    ):
+        imgrs.open(f"{address}/{status}.tif")
+    assert told.value.__cause__ is not None
+
+
+def test_only_what_is_not_there_is_not_found() -> None:
+    with served(_Refuses) as address, pytest.raises(ImageNotFoundError, match=r"no such file.*404\.tif"):
+        imgrs.open(f"{address}/404.tif")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.zarr"])
+def test_a_server_that_cannot_be_reached_is_told(name: str) -> None:
+    with served(_Refuses) as address:
+        pass
+    with pytest.raises(UnsupportedFormatError, match=f"{address}/{name} cannot be read: .*onnect") as told:
+        imgrs.open(f"{address}/{name}")
+    assert isinstance(told.value.__cause__, OSError)

@@ -196,7 +196,7 @@ def test_a_damaged_slide_is_a_clear_error(vms: Path) -> None:
 
 def test_without_openslide_the_error_names_the_extra(vms: Path, monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "openslide", None)
-    with pytest.raises(UnsupportedFormatError, match=r"a\.vms.*pip install imgrs-lazy\[wsi\]"):
+    with pytest.raises(UnsupportedFormatError, match=r"a\.vms.*pip install 'imgrs-lazy\[wsi\]'"):
         imgrs.open(vms)
     with pytest.raises(UnsupportedFormatError, match="known formats are"):
         imgrs.open(vms.rename(vms.with_suffix(".index")))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import imgrs
 from imgrs.errors import ArgumentError
 from imgrs.graph.op import Op
 from tests.examples import KINDS, applications, example, image, op_classes
@@ -14,6 +15,15 @@ from tests.oracle import evaluate
 
 PAGE = Path(__file__).parent.parent / "docs" / "support.md"
 INTERNAL = {"point_run", "table"}
+WRITTEN = {
+    "absolute": ["abs(img)"],
+    "affine": ["img.rotate(angle)"],
+    "band": ["img.split()", "img.getchannel(channel)", "img[:, :, band]"],
+    "combine": ["img + other", "img - other", "img * other"],
+    "with_number": ["img + 3", "3 - img", "img * 2"],
+    "merge": ["imgrs.merge(mode, images)"],
+}
+"""How operations come about that are not methods of their names."""
 
 
 def taken(cls: type[Op]) -> set[str]:
@@ -40,6 +50,9 @@ def page() -> str:
         "",
         "Made by `python -m tests.test_support`, by running every operation on every kind.",
         "What is not marked raises an `ArgumentError` that names the way out.",
+        "Each is the method of `Image` of that name, except for these:",
+        "",
+        *(f"- `{name}`: {', '.join(f'`{code}`' for code in codes)}" for name, codes in WRITTEN.items()),
         "",
         f"| operation | {' | '.join(kinds)} |",
         f"|---|{'---|' * len(kinds)}",
@@ -53,6 +66,24 @@ def page() -> str:
 
 def test_the_page_is_what_the_ops_do() -> None:
     assert PAGE.read_text(encoding="utf-8") == page()
+
+
+def test_each_operation_is_a_method_or_is_said_to_come_about_otherwise() -> None:
+    img, other = imgrs.new("RGB", (4, 3), 7), imgrs.new("RGB", (4, 3), 9)
+    methods = {cls.name for cls in op_classes() if cls.name not in INTERNAL and hasattr(imgrs.Image, cls.name)}
+    assert methods | set(WRITTEN) == {cls.name for cls in op_classes()} - INTERNAL
+    assert not methods & set(WRITTEN)
+    made = {
+        "absolute": [abs(img)],
+        "affine": [img.rotate(30)],
+        "band": [*img.split(), img.getchannel("R"), img[:, :, 1]],
+        "combine": [img + other, img - other, img * other],
+        "with_number": [img + 3, 3 - img, img * 2],
+        "merge": [imgrs.merge("RGB", img.split())],
+    }
+    assert {name: {one._node.op.name for one in images} for name, images in made.items()} == {
+        name: {name} for name in WRITTEN
+    }
 
 
 def test_what_is_not_supported_raises() -> None:

@@ -402,7 +402,7 @@ def test_without_the_package_the_message_names_the_extra(tmp_path: Path) -> None
         "    except imgrs.UnsupportedFormatError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.count("pip install imgrs-lazy[zarr]") == 2
+    assert done.stdout.count("pip install 'imgrs-lazy[zarr]'") == 2
 
 
 # From afar

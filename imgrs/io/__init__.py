@@ -90,6 +90,9 @@ def _recognized(resource: Resource) -> Format:
         raise UnsupportedFormatError(f"{resource.name} is HEIF, which cannot be read: {heif.REASON}; {way}")
     if slides.detected(resource):
         return slides.SlideFormat()
+    for format in formats():
+        if not format.is_read and (format.matches(head) or resource.name.lower().endswith(format.extensions)):
+            return format  # which says why it cannot be opened
     known = ", ".join(format.name for format in formats() if format.is_read)
     kind = "text" if head.isascii() and head.decode("ascii").isprintable() else "not an image of a known format"
     raise UnsupportedFormatError(f"{resource.name} is {kind}; the known formats are {known}")

@@ -69,7 +69,8 @@ def refusals_told(path: str) -> Iterator[None]:
     except ImgrsError:
         raise
     except OSError as error:
-        raise SaveError(f"{path} could not be written: {error.strerror or error}; the old one is untouched") from error
+        kept = "; the old one is untouched" if os.path.exists(path) else ""
+        raise SaveError(f"{path} could not be written: {error.strerror or error}{kept}") from error
 
 
 def take_place(temporary: str, target: str, like: str | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from imgrs.io import metadata
 from imgrs.io.avif_header import parse
-from imgrs.io.format import Reader
+from imgrs.io.format import Choices, Reader
 from imgrs.io.pillow import PillowFormat, PillowReader
 from imgrs.io.resource import Resource
 from imgrs.io.whole import WholeReader, at_full_scale, decoding
@@ -24,10 +24,12 @@ class AvifFormat(PillowFormat):
     name: ClassVar[str] = "AVIF"
     extensions: ClassVar[tuple[str, ...]] = (".avif", ".avifs")
     kinds = (("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
-        "quality": (0, 100), "speed": (0, 10), "subsampling": str, "icc_profile": bytes, "exif": bytes, "xmp": bytes,
+    options: ClassVar[Choices] = {
+        "quality": (0, 100), "speed": (0, 10), "subsampling": ("4:4:4", "4:2:2", "4:2:0", "4:0:0"),
+        "icc_profile": bytes, "exif": bytes, "xmp": bytes,
     }  # fmt: skip
-    usual: ClassVar[Mapping[str, Any]] = {"quality": 75}
+    usual: ClassVar[Mapping[str, Any]] = {"quality": 75, "speed": 6, "subsampling": "4:2:0"}
+    notes: ClassVar[Mapping[str, str]] = {"speed": "from small to quick"}
     carried = ("icc_profile", "exif", "xmp")
     longest = 65_536
 

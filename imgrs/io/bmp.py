@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from imgrs.io.format import Encoder, Format, Options, Reader
+from imgrs.io.format import Choices, Encoder, Format, Options, Reader
 from imgrs.io.options import check_dpi, check_image, check_options
 from imgrs.io.pillow import PillowReader
 from imgrs.io.plain import PlainEncoder, PlainReader
@@ -30,6 +30,7 @@ _PER_INCH = 39.3701
 class BmpFormat(Format):
     name: ClassVar[str] = "BMP"
     extensions: ClassVar[tuple[str, ...]] = (".bmp", ".dib")
+    options: ClassVar[Choices] = {"dpi": tuple}
     kinds = (("1", "bool"), ("L", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"))
 
     def matches(self, head: bytes) -> bool:
@@ -40,7 +41,7 @@ class BmpFormat(Format):
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_image(self.name, spec, self.kinds)
-        check_options(self.name, options, ("dpi",))
+        check_options(self.name, options, self.options)
         dpi = check_dpi(self.name, options.get("dpi", info.get("dpi", (96, 96))))
         bits = 1 if spec.dtype == "bool" else 8 * spec.bands
         colors = _shades(bits)

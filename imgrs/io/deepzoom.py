@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from imgrs.io.format import Encoder, Options
-from imgrs.io.tiles import TilesEncoder, TilesFormat, check_tiles_options
+from imgrs.io.tiles import TilesEncoder, TilesFormat
 from imgrs.types import Spec
 
 DOCUMENT = (
@@ -28,9 +28,8 @@ class DeepZoomFormat(TilesFormat):
     extensions: ClassVar[tuple[str, ...]] = (".dzi",)
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
-        check_tiles_options(self.name, options)
         levels = (max(spec.size) - 1).bit_length() + 1
-        return DeepZoomEncoder(spec, **DeepZoomEncoder.checked(self.name, spec, options, 256), levels=levels)
+        return DeepZoomEncoder(spec, **DeepZoomEncoder.checked(self, spec, options), levels=levels)
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,10 @@ class LocalFolder(Folder):
         try:
             documents = tuple((name, _document(os.path.join(resolved, name))) for name in names)
             if not any(status for _, status in documents[: len(MARKS)]):
+                if os.path.isfile(os.path.join(resolved, "info.json")):
+                    raise UnsupportedFormatError(
+                        f"{resolved} is IIIF, which is written only, for viewers, and not read"
+                    )
                 raise UnsupportedFormatError(f"{resolved} is a directory without {' or '.join(MARKS)}, not an image")
             digest, newest, stored = _listed(resolved) or (_digest(documents), None, None)
         except OSError as error:

@@ -18,6 +18,8 @@ from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
 
 Options: TypeAlias = Mapping[str, Any]  # the values are the format's own, checked by it
+Choices: TypeAlias = Mapping[str, tuple[int, int] | tuple[str, ...] | type]
+"""Options with what each takes: the least and the largest number, names, or a type."""
 Placed: TypeAlias = tuple[int, int, int]
 """An encoded tile in its place: a number that the encoder gave it, its offset in the file, and its length."""
 
@@ -204,6 +206,12 @@ class Format(ABC):
     """Lower case, with the dot; the first is the usual one."""
     is_read: ClassVar[bool] = True
     is_written: ClassVar[bool] = True
+    options: ClassVar[Choices] = {}
+    """What a save may say."""
+    usual: ClassVar[Mapping[str, Any]] = {}
+    """What options are unless they are given; flags are False, and others are left to the encoder."""
+    notes: ClassVar[Mapping[str, str]] = {}
+    """What the manual says about an option beside that."""
     marks: ClassVar[tuple[str, ...]] = ()
     """Files of which a folder has at least one if it is an image of this format."""
 

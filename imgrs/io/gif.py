@@ -6,14 +6,13 @@ Frames are read by Pillow, which puts each on the ones before it.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from imgrs.errors import SaveError
-from imgrs.io.format import Encoder, WholeEncoder
+from imgrs.io.format import Choices, Encoder, WholeEncoder
 from imgrs.io.pillow import PillowFormat
 from imgrs.types import Pixels, Spec
 
@@ -23,7 +22,7 @@ class GifFormat(PillowFormat):
     name: ClassVar[str] = "GIF"
     extensions: ClassVar[tuple[str, ...]] = (".gif",)
     kinds = (("L", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {"optimize": bool}
+    options: ClassVar[Choices] = {"optimize": bool}
     longest = 65_535
 
     def matches(self, head: bytes) -> bool:

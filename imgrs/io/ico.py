@@ -6,12 +6,11 @@ Pillow decodes the icon when it opens a file, before its size is known; so the t
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from imgrs.errors import CorruptImageError, TruncatedImageError
-from imgrs.io.format import Encoder, Reader
+from imgrs.io.format import Choices, Encoder, Reader
 from imgrs.io.limits import check_unit
 from imgrs.io.pillow import PillowFormat, PillowReader
 from imgrs.io.png_read import PngReader
@@ -26,7 +25,7 @@ class IcoFormat(PillowFormat):
     name: ClassVar[str] = "ICO"
     extensions: ClassVar[tuple[str, ...]] = (".ico",)
     kinds = (("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {}
+    options: ClassVar[Choices] = {}
     longest = 256
 
     def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from imgrs.errors import ArgumentError
-from imgrs.io.format import Encoder, Options
-from imgrs.io.tiles import TilesEncoder, TilesFormat, check_tiles_options
+from imgrs.io.format import Choices, Encoder, Options
+from imgrs.io.tiles import TilesEncoder, TilesFormat
 from imgrs.types import Spec
 
 ANYWHERE = "https://example.com/iiif"
@@ -24,13 +24,21 @@ ANYWHERE = "https://example.com/iiif"
 class IiifFormat(TilesFormat):
     name: ClassVar[str] = "IIIF"
     extensions: ClassVar[tuple[str, ...]] = (".iiif",)
+    options: ClassVar[Choices] = {**TilesFormat.options, "id": str}
+    usual: ClassVar[Mapping[str, Any]] = {**TilesFormat.usual, "tile": 512, "id": ANYWHERE}
+    notes: ClassVar[Mapping[str, str]] = {
+        **TilesFormat.notes,
+        "id": "give the URL at which the folder will be served: viewers ask there for the tiles",
+    }
+
+    def matches(self, head: bytes) -> bool:
+        return b"iiif.io/api/image" in head
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
-        check_tiles_options(self.name, options, "id")
-        address = options.get("id", ANYWHERE)
+        shared = IiifEncoder.checked(self, spec, options)
+        address = options.get("id", self.usual["id"])
         if not isinstance(address, str) or "://" not in address:
             raise ArgumentError(f"save: IIIF id must be the URL at which the folder will be, got {address!r}")
-        shared = IiifEncoder.checked(self.name, spec, options, 512)
         levels = max(0, (-(-max(spec.size) // shared["side"]) - 1).bit_length()) + 1
         return IiifEncoder(spec, **shared, levels=levels, address=address.rstrip("/"))
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from imgrs.errors import ArgumentError, CorruptImageError, UnsupportedFormatError
 from imgrs.io.boxes import Box, box, boxes, shortage
-from imgrs.io.format import Encoder, Reader, WholeEncoder
+from imgrs.io.format import Choices, Encoder, Reader, WholeEncoder
 from imgrs.io.pillow import PillowEncoder, PillowFormat, PillowReader
 from imgrs.io.resource import BytesResource, Resource
 from imgrs.io.whole import at_full_scale, decoding
@@ -43,11 +43,17 @@ class Jpeg2000Format(PillowFormat):
         ("L", "uint8"), ("LA", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"),
         ("I;16", "uint16"), ("LA", "uint16"), ("RGB", "uint16"), ("RGBA", "uint16"),
     )  # fmt: skip
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
-        "quality_mode": str, "quality_layers": list, "num_resolutions": (1, 33), "irreversible": bool, "tile_size": tuple,
-        "codeblock_size": tuple, "precinct_size": tuple, "progression": str, "mct": (0, 1), "comment": str, "plt": bool,
+    options: ClassVar[Choices] = {
+        "quality_mode": ("rates", "dB"), "quality_layers": list, "num_resolutions": (1, 33), "irreversible": bool,
+        "tile_size": tuple, "codeblock_size": tuple, "precinct_size": tuple,
+        "progression": ("LRCP", "RLCP", "RPCL", "PCRL", "CPRL"),
+        "mct": (0, 1), "comment": str, "plt": bool,
         "dpi": tuple, "icc_profile": bytes, "exif": bytes, "xmp": bytes,
     }  # fmt: skip
+    notes: ClassVar[Mapping[str, str]] = {
+        "quality_layers": "how many times smaller, or dB; without loss unless given",
+        "irreversible": "with some loss",
+    }
     carried = _METADATA
 
     def matches(self, head: bytes) -> bool:
@@ -195,7 +201,7 @@ class Jpeg2000Encoder(WholeEncoder):
             across, down = (_per_meter(side) for side in said["dpi"])
             inner[b"res "] = box(b"resc", struct.pack(">HHHHBB", *down[:2], *across[:2], down[2], across[2]))
         found = box(b"jp2h", b"".join(box(kind, content) for kind, content in inner.items()))
-        if "exif" in said:
+        if said.get("exif"):
             found += box(b"uuid", _EXIF + said["exif"].removeprefix(b"Exif\0\0"))
         if "xmp" in said:
             found += box(b"uuid", _XMP + said["xmp"])

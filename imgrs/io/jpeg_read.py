@@ -23,7 +23,7 @@ from imgrs.io.jpeg_walk import Walk
 from imgrs.io.limits import check_ratio, check_scans, check_unit, limit_of
 from imgrs.io.mapping import mapped
 from imgrs.io.pillow import PillowReader
-from imgrs.io.resource import BytesResource, Resource, as_file
+from imgrs.io.resource import BytesResource, Resource, as_file, ends_with
 from imgrs.io.whole import decoding
 from imgrs.types import Pixels, Region
 
@@ -83,8 +83,9 @@ class JpegReader(_Whole):
 
     def check_limit(self) -> None:
         what = "a row of blocks" if self._header.one_scan else "the image's coefficients"
-        check_ratio(self.resource.name, "the image", self.spec.nbytes, self.resource.size, "jpeg")
-        check_unit(self.resource.name, what, self._working_bytes)
+        name, size = self.resource.name, self.resource.size
+        check_ratio(name, "the image", self.spec.nbytes, size, "jpeg", lambda: not ends_with(self.resource, _END))
+        check_unit(name, what, self._working_bytes)
 
     @property
     def _row_bytes(self) -> int:
@@ -230,6 +231,7 @@ class JpegReader(_Whole):
             bottom = min(top + rows * high, header.height)
             yield self._decoded(data, region, 1)[top - region.top : bottom - region.top]
             top = bottom
+        self._check_end()
 
     def _first(self, rows: int, shrink: int) -> Iterator[Pixels]:
         """The first rows of the image, some at a time."""

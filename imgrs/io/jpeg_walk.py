@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.compiled import loop
+from imgrs.compiled import loop, part
 from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io.jpeg_markers import END, INTERVAL, RESTART, SCAN, TABLES, Header
 from imgrs.io.resource import Resource
@@ -27,9 +27,15 @@ _SHORT = 10
 _DIFFERENCES = (0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0)
 """How many codes of each length the table of differences has (T.81, table K.3); the sizes that they stand for follow."""
 _SIZES = tuple(range(12))
-_DONE, _MORE, _ENDED, _DAMAGED = range(4)
+_LARGEST_SIZE = 11
+"""Bits of the largest difference of baseline images of 8 bits (T.81, table F.1)."""
+_SIXTEEN_ZEROS = 0xF0
+_LARGEST_BLOCK = 2 * (9 + 11 + 63 * (16 + 15)) // 8 + 4
+"""Bytes that a block may take when it is written, each followed by a zero."""
+_DONE, _MORE, _FULL, _ENDED, _DAMAGED = range(5)
+_AT, _BITS, _HELD, _WRITTEN, _MADE, _WAITING = range(6)
 
-Array = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
 
 
 class Walk:
@@ -43,7 +49,6 @@ class Walk:
         self._short = np.ascontiguousarray(self._long[:, :: 1 << 16 - _SHORT])
         lengths = self._short >> 8
         self._short[lengths > _SHORT] = 0
-        self._blocks = sum(int(h * v) for h, v, _, _ in components) * header.across
         self._codes = np.array([code << 8 | length for length, code in _codes(_DIFFERENCES)], np.int64)
 
     def _header_of_height(self, height: int) -> bytes:
@@ -59,29 +64,35 @@ class Walk:
 
     def rows(self) -> Iterator[bytes]:
         """The coded data of each row. Raises ``CorruptImageError`` or ``TruncatedImageError`` where it is damaged."""
-        name, at = self._resource.name, self._header.coded
-        data, state, row = b"", np.zeros(3 + 4 + 2, np.int64), 0
-        last = np.empty((2, 4), np.int64)
-        ends = np.zeros(self._header.down, np.int64)
-        while row < self._header.down:
-            data = data[state[0] :] + self._resource.read(at, PIECE)
-            grown, at = at + PIECE, min(at + PIECE, self._resource.size)
-            state[0] = 0
-            out = np.empty(2 * (len(data) + 3 * self._blocks) + 64, np.uint8)
-            held = np.frombuffer(data, np.uint8)
-            _walked(
-                held, out, state, ends, self._header.down - row, self._header.across,
-                self._components, self._short, self._long, self._codes, last,
+        name, at, down = self._resource.name, self._header.coded, self._header.down
+        data, place, last = b"", np.zeros(6, np.int64), np.zeros(4, np.int64)
+        ends, result = np.zeros(down, np.int64), np.array([_MORE, 0])
+        scratch = np.zeros(6, np.int64), np.zeros(4, np.int64), np.zeros(4, np.int64)
+        row, room = 0, 2 * PIECE
+        while row < down:
+            data = data[place[_AT] :]
+            if result[0] == _MORE:
+                if at >= self._resource.size:
+                    raise TruncatedImageError(f"{name} ends within row {row:,} of its blocks")
+                data += self._resource.read(at, PIECE)
+                at += PIECE
+            elif not result[1]:
+                room *= 2
+            place[_AT] = 0
+            out = np.empty(room, np.uint8)
+            _rows_again(
+                np.frombuffer(data, np.uint8), out, place, last, ends, down - row, self._header.across,
+                self._components, self._short, self._long, self._codes, *scratch, result,
             )  # fmt: skip
-            what, found = state[-2:].tolist()
+            why, found = result.tolist()
             start = 0
             for end in ends[:found].tolist():
                 yield out[start:end].tobytes()
                 start = end
             row += found
-            if what == _DAMAGED:
+            if why == _DAMAGED:
                 raise CorruptImageError(f"{name}: the coded data of row {row:,} of its blocks is damaged")
-            if what == _ENDED or (what == _MORE and at < grown):
+            if why == _ENDED:
                 raise TruncatedImageError(f"{name} ends within row {row:,} of its blocks")
 
     def strips(self, rows: int, beside: int) -> Iterator[tuple[int, int, bytes]]:
@@ -108,22 +119,24 @@ def _parsed(header: Header, name: str) -> tuple[dict[int, npt.NDArray[np.uint16]
     blocks it has across and down in a coded unit, and the numbers of its tables."""
     stored, at = header.of_height(header.height), 2
     tables: dict[int, npt.NDArray[np.uint16]] = {}
-    sampling: dict[int, tuple[int, int]] = {}
+    frame: list[tuple[int, tuple[int, int]]] = []
+    """Identifiers, which may be repeated, and sampling."""
     while at < len(stored):
         code, length = struct.unpack_from(">xBH", stored, at)
         content = stored[at + 4 : at + 2 + length]
         if code == TABLES:
             tables.update(_lookups(content, name))
         elif code == header.kind:
-            sampling = {content[i]: (content[i + 1] >> 4, content[i + 1] & 15) for i in range(6, len(content) - 2, 3)}
+            frame = list(zip(content[6::3], header.sampling, strict=False))
         elif code == SCAN:
-            count = content[0]
-            if len(content) < 1 + 2 * count or not {*content[1 : 2 * count : 2]} <= {*sampling}:
-                raise CorruptImageError(f"{name}: the scan header names components that the image does not have")
-            chosen = [(content[1 + 2 * i], content[2 + 2 * i]) for i in range(count)]
-            return tables, [
-                ((1, 1) if count == 1 else sampling[which]) + (pair >> 4 & 3, 4 + (pair & 3)) for which, pair in chosen
-            ]
+            components = []
+            for which, pair in zip(content[1 : 2 * content[0] : 2], content[2::2], strict=False):
+                place = next((i for i, (identifier, _) in enumerate(frame) if identifier == which), None)
+                if place is None:
+                    raise CorruptImageError(f"{name}: the scan header names a component that the image does not have")
+                blocks = frame.pop(place)[1] if content[0] > 1 else (1, 1)
+                components.append((*blocks, pair >> 4 & 3, 4 + (pair & 3)))
+            return tables, components
         at += 2 + length
     raise CorruptImageError(f"{name} has no scan header")
 
@@ -154,126 +167,175 @@ def _codes(counts: tuple[int, ...] | bytes) -> Iterator[tuple[int, int]]:
         code <<= 1
 
 
-@loop
-def _walked(
-    data: npt.NDArray[np.uint8],
-    out: npt.NDArray[np.uint8],
-    state: Any,
-    ends: Array,
-    rows: int,
-    across: int,
-    components: Any,
-    short: npt.NDArray[np.uint16],
-    long: npt.NDArray[np.uint16],
-    codes: Any,
-    coefficients: Any,
-) -> None:
-    """Write rows again until there is no more data.
+# The loops below read and write bit by bit. ``place`` is where they stand: at which byte of the data, the bits that were taken
+# from it and are not used yet, and how many those are; how many bytes are written, the bits that will be, and how many.
+# Bits are unsigned, for they are shifted. The types of numbers are numba's to find: Python has one of them.
 
-    ``state`` is kept from call to call: the place in ``data``, bits that were taken from it and not used, their number, and
-    the last coefficient of each component; and it tells why this call ended, and how many rows there are. ``ends``
-    receives where each row ends in ``out``.
-    """
-    at, bits, held = state[0], np.uint64(state[1]), state[2]
-    written = 0
-    last, coded = coefficients[0], coefficients[1]
-    for c in range(4):
-        last[c] = state[3 + c]
+
+@part
+def _put(out: Bytes, written: Any, byte: Any) -> Any:
+    # Behind a byte that would begin a marker comes a zero.
+    out[written] = byte
+    if byte != 255:
+        return written + 1
+    out[written + 1] = 0
+    return written + 2
+
+
+@part
+def _filled(data: Bytes, at: Any, bits: Any, held: Any) -> Any:
+    # Up to the next marker.
+    while held <= 48 and at < data.size:
+        byte = data[at]
+        if byte == 255:
+            if at + 1 == data.size or data[at + 1] != 0:
+                break
+            at += 1
+        at += 1
+        bits = (bits << np.uint64(8)) | np.uint64(byte)
+        held += 8
+    return at, bits, held
+
+
+@part
+def _entry(bits: Any, held: Any, short: Any, long: Any) -> Any:
+    # The length of the code that comes next, and its symbol; zeros stand for bits behind the end.
+    ahead = bits >> np.uint64(held - 16) if held >= 16 else bits << np.uint64(16 - held)
+    ahead &= np.uint64(0xFFFF)
+    entry = np.int64(short[ahead >> np.uint64(16 - _SHORT)])
+    return entry if entry != 0 else np.int64(long[ahead])
+
+
+@part
+def _difference(value: Any, size: Any) -> Any:
+    # T.81, F.2.2.1: numbers that begin with a 0 are negative.
+    number = np.int64(value & ((np.uint64(1) << np.uint64(size)) - np.uint64(1)))
+    return number - (1 << size) + 1 if size > 0 and number < 1 << size - 1 else number
+
+
+@part
+def _size(number: Any) -> Any:
+    size, rest = 0, abs(number)
+    while rest > 0:
+        size += 1
+        rest >>= 1
+    return size
+
+
+@part
+def _block(
+    data: Bytes, out: Bytes, place: Any, last: Any, coded: Any, c: Any, tables: Any, short: Any, long: Any, codes: Any
+) -> Any:
+    # A block of component ``c``. Its first coefficient is a difference from ``last``, and becomes one from ``coded``.
+    one = np.uint64(1)
+    at, bits, held = place[_AT], np.uint64(place[_BITS]), place[_HELD]
+    written, made, waiting = place[_WRITTEN], np.uint64(place[_MADE]), place[_WAITING]
+    if written + _LARGEST_BLOCK > out.size:
+        return _FULL
+    k = 0
+    while k < 64:
+        at, bits, held = _filled(data, at, bits, held)
+        table = tables[0] if k == 0 else tables[1]
+        entry = _entry(bits, held, short[table], long[table])
+        length, symbol = entry >> 8, entry & 255
+        size = symbol & 15
+        total = length + size
+        if length == 0 or total > held:
+            if at + 1 >= data.size:
+                return _MORE
+            return _DAMAGED if length == 0 and held >= 16 else _ENDED
+        held -= total
+        value = (bits >> np.uint64(held)) & ((one << np.uint64(total)) - one)
+        if k == 0:
+            if symbol > _LARGEST_SIZE:
+                return _DAMAGED
+            last[c] += _difference(value, size)
+            change = last[c] - coded[c]
+            coded[c] = last[c]
+            size = _size(change)
+            if size > _LARGEST_SIZE:
+                return _DAMAGED
+            if change < 0:
+                change += (1 << size) - 1
+            total = (codes[size] & 255) + size
+            value = np.uint64((codes[size] >> 8) << size | change)
+            k = 1
+        elif size > 0:
+            k += (symbol >> 4) + 1
+            if k > 64:
+                return _DAMAGED
+        else:
+            k = k + 16 if symbol == _SIXTEEN_ZEROS else 64
+        made = (made << np.uint64(total)) | value
+        waiting += total
+        while waiting >= 8:
+            waiting -= 8
+            written = _put(out, written, np.uint8((made >> np.uint64(waiting)) & np.uint64(255)))
+    place[_AT], place[_BITS], place[_HELD] = at, np.int64(bits & ((one << np.uint64(held)) - one)), held
+    place[_WRITTEN], place[_MADE], place[_WAITING] = (
+        written,
+        np.int64(made & ((one << np.uint64(waiting)) - one)),
+        waiting,
+    )
+    return _DONE
+
+
+@part
+def _row(
+    data: Bytes, out: Bytes, place: Any, last: Any, coded: Any, across: Any, components: Any, short: Any, long: Any,
+    codes: Any,
+) -> Any:  # fmt: skip
+    for c in range(components.shape[0]):
+        coded[c] = 0
+    for _ in range(across):
+        for c in range(components.shape[0]):
+            for _ in range(components[c, 0] * components[c, 1]):
+                why = _block(data, out, place, last, coded, c, components[c, 2:], short, long, codes)
+                if why != _DONE:
+                    return why
+    waiting = place[_WAITING]
+    if waiting > 0:  # ones fill the last byte
+        byte = np.uint8((place[_MADE] << 8 - waiting | (1 << 8 - waiting) - 1) & 255)
+        place[_WRITTEN] = _put(out, place[_WRITTEN], byte)
+        place[_WAITING] = 0
+    return _DONE
+
+
+@part
+def _copy(source: Any, target: Any) -> None:
+    for i in range(source.size):
+        target[i] = source[i]
+
+
+@loop
+def _rows_again(
+    data: Bytes,
+    out: Bytes,
+    place: Any,
+    last: Any,
+    ends: Any,
+    rows: Any,
+    across: Any,
+    components: Any,
+    short: Any,
+    long: Any,
+    codes: Any,
+    now: Any,
+    latest: Any,
+    coded: Any,
+    result: Any,
+) -> None:
+    # Rows are written until one is not complete; ``place`` and ``last`` are then what they were before it. ``ends`` receives
+    # where each ends in ``out``, and ``result`` why there are no more, and how many there are.
+    place[_WRITTEN], place[_WAITING] = 0, 0
     for row in range(rows):
-        made: Any = np.uint64(0)
-        waiting: Any = 0
-        for c in range(4):
-            coded[c] = 0
-        for _ in range(across):
-            for c in range(components.shape[0]):
-                differences, others = components[c, 2], components[c, 3]
-                for _ in range(components[c, 0] * components[c, 1]):
-                    k = 0
-                    while k < 64:
-                        while held <= 48 and at < data.size:
-                            byte = data[at]
-                            if byte == 255:
-                                if at + 1 == data.size:
-                                    break
-                                if data[at + 1] != 0:
-                                    break
-                                at += 1
-                            at += 1
-                            bits = (bits << np.uint64(8)) | np.uint64(byte)
-                            held += 8
-                        table = differences if k == 0 else others
-                        if held >= 16:
-                            ahead = (bits >> np.uint64(held - 16)) & np.uint64(0xFFFF)
-                        else:
-                            ahead = (bits << np.uint64(16 - held)) & np.uint64(0xFFFF)
-                        entry: Any = np.int64(short[table, ahead >> np.uint64(6)])
-                        if entry == 0:
-                            entry = np.int64(long[table, ahead])
-                        length, symbol = entry >> 8, entry & 255
-                        size = symbol & 15
-                        total = length + size
-                        if length == 0 or total > held:
-                            if at + 1 >= data.size:
-                                state[7], state[8] = _MORE, row
-                                return
-                            if length == 0 and held >= 16:
-                                state[7], state[8] = _DAMAGED, row
-                                return
-                            state[7], state[8] = _ENDED, row
-                            return
-                        held -= total
-                        value = (bits >> np.uint64(held)) & ((np.uint64(1) << np.uint64(total)) - np.uint64(1))
-                        if k == 0:
-                            if symbol > 11:
-                                state[7], state[8] = _DAMAGED, row
-                                return
-                            change = np.int64(value & ((np.uint64(1) << np.uint64(size)) - np.uint64(1)))
-                            if size > 0 and change < 1 << size - 1:
-                                change -= (1 << size) - 1
-                            last[c] += change
-                            change = last[c] - coded[c]
-                            coded[c] = last[c]
-                            size = 0
-                            rest = abs(change)
-                            while rest > 0:
-                                size += 1
-                                rest >>= 1
-                            if size > 11:
-                                state[7], state[8] = _DAMAGED, row
-                                return
-                            if change < 0:
-                                change += (1 << size) - 1
-                            total = (codes[size] & 255) + size
-                            value = np.uint64((codes[size] >> 8) << size | change)
-                            k = 1
-                        elif size > 0:
-                            k += (symbol >> 4) + 1
-                            if k > 64:
-                                state[7], state[8] = _DAMAGED, row
-                                return
-                        elif symbol == 240:
-                            k += 16
-                        else:
-                            k = 64
-                        made = (made << np.uint64(total)) | value
-                        waiting += total
-                        while waiting >= 8:
-                            waiting -= 8
-                            byte = np.uint8((made >> np.uint64(waiting)) & np.uint64(255))
-                            out[written] = byte
-                            written += 1
-                            if byte == 255:
-                                out[written] = 0
-                                written += 1
-        if waiting > 0:
-            byte = np.uint8(((made << np.uint64(8 - waiting)) | np.uint64((1 << 8 - waiting) - 1)) & np.uint64(255))
-            out[written] = byte
-            written += 1
-            if byte == 255:
-                out[written] = 0
-                written += 1
-        ends[row] = written
-        state[0], state[1], state[2] = at, np.int64(bits & ((np.uint64(1) << np.uint64(held)) - np.uint64(1))), held
-        for c in range(4):
-            state[3 + c] = last[c]
-    state[7], state[8] = _DONE, rows
+        _copy(place, now)
+        _copy(last, latest)
+        why = _row(data, out, now, latest, coded, across, components, short, long, codes)
+        if why != _DONE:
+            result[0], result[1] = why, row
+            return
+        _copy(now, place)
+        _copy(latest, last)
+        ends[row] = now[_WRITTEN]
+    result[0], result[1] = _DONE, rows

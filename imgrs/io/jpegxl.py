@@ -18,7 +18,7 @@ import numpy as np
 from imgrs.errors import ArgumentError, CorruptImageError, UnsupportedFormatError
 from imgrs.io import metadata
 from imgrs.io.boxes import Box, box, boxes, shortage
-from imgrs.io.format import Encoder, Format, Options, Reader, WholeEncoder
+from imgrs.io.format import Choices, Encoder, Format, Options, Reader, WholeEncoder
 from imgrs.io.jpegxl_header import parse, said_to_be_srgb
 from imgrs.io.options import check_image, check_options, check_side, check_whole
 from imgrs.io.resource import BytesResource, Resource
@@ -41,6 +41,10 @@ class JpegXlFormat(Format):
         ("I;16", "uint16"), ("LA", "uint16"), ("RGB", "uint16"), ("RGBA", "uint16"),
         ("F", "float32"), ("LA", "float32"), ("RGB", "float32"), ("RGBA", "float32"),
     )  # fmt: skip
+    options: ClassVar[Choices] = {
+        "quality": (0, 100), "lossless": bool, "effort": (1, 9), "exif": bytes, "xmp": bytes,
+    }  # fmt: skip
+    usual: ClassVar[Mapping[str, Any]] = {"quality": 90, "effort": 7}
     longest: ClassVar[int] = (1 << 30) - 1
 
     def matches(self, head: bytes) -> bool:
@@ -52,17 +56,18 @@ class JpegXlFormat(Format):
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_image(self.name, spec, self.kinds)
         check_side(self.name, spec, self.longest)
-        check_options(self.name, options, ("quality", "lossless", "effort", "exif", "xmp"))
+        check_options(self.name, options, self.options)
         for name, kind in (("lossless", bool), ("exif", bytes), ("xmp", bytes)):
             if not isinstance(options.get(name, kind()), kind):
                 raise ArgumentError(f"save: JXL {name} must be {kind.__name__}, got {options[name]!r}")
         said = {**info, **{name: options[name] for name in ("exif", "xmp") if name in options}}
         if "exif" in options:
             said.pop("orientation", None)
+        quality, effort = (options.get(name, self.usual[name]) for name in ("quality", "effort"))
         return JpegXlEncoder(
             spec,
-            None if options.get("lossless") else check_whole(self.name, "quality", options.get("quality", 90), 0, 100),
-            check_whole(self.name, "effort", options.get("effort", 7), 1, 9),
+            None if options.get("lossless") else check_whole(self.name, "quality", quality, 0, 100),
+            check_whole(self.name, "effort", effort, 1, 9),
             metadata.orientation(said),
             metadata.exif_bytes(metadata.upright(said)),
             said.get("xmp"),

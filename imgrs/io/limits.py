@@ -25,12 +25,12 @@ every codec. Tiles that are missing, as GDAL leaves out empty ones, claim nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 
-from imgrs.errors import ArgumentError, LimitError
+from imgrs.errors import ArgumentError, LimitError, TruncatedImageError
 
 MAX_BYTES = 1 << 30
 MAX_PIXELS = 1 << 29
@@ -73,16 +73,24 @@ def check_unit(name: str, what: str, size: int, pixels: int = 0) -> None:
     _check("decode-pixels", name, f"{what} has {pixels:,} pixels", pixels)
 
 
-def check_ratio(name: str, what: str, claimed: int, stored: int, codec: str = "") -> None:
+def check_ratio(
+    name: str, what: str, claimed: int, stored: int, codec: str = "", cut_off: Callable[[], bool] | None = None
+) -> None:
     """Raise ``LimitError`` where ``what`` claims more bytes than ``stored`` ones can hold; ``codec`` is one of ``RATIOS``.
 
-    ``claimed`` counts bytes as they come from the codec: one per pixel of a palette image.
+    ``claimed`` counts bytes as they come from the codec: one per pixel of a palette image. Where ``cut_off`` finds that
+    the file lacks its end, the claim is no lie, and the error is a ``TruncatedImageError``.
     """
     if claimed <= FREE or _admitted.get():
         return
     limit = _configured("decode-ratio", RATIOS.get(codec, MAX_RATIO))
     if claimed > limit * stored:
         times = -(-claimed // max(stored, 1))
+        if cut_off is not None and cut_off():
+            raise TruncatedImageError(
+                f"{name} ends before its image does: it has {stored:,} bytes, and its pixels {claimed:,}; for "
+                f'on_error="fill" the limit of {limit:,} times as many is in the way: {_way_out("decode-ratio", times)}'
+            )
         raise LimitError(
             f"{name}: {what} claims {claimed:,} bytes and stores {stored:,}: {times:,} times as many, more than the limit of "
             f"{limit:,}{f' for {codec}' if codec else ''}; {_way_out('decode-ratio', times)}"

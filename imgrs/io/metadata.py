@@ -144,6 +144,7 @@ def _named_tags(data: bytes) -> dict[str, Any]:
             gps = {number: name for name, number in ExifTags.GPS.__members__.items()}
             tags["GPSInfo"] = {gps.get(tag, str(tag)): value for tag, value in inner.items()}
         else:
+            inner.pop(ExifTags.IFD.Interop, None)  # where the next directory is, not what is in it
             tags.update(inner)
     return {names.get(tag, str(tag)): _plain(value) for tag, value in tags.items()}
 

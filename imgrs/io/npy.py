@@ -52,7 +52,7 @@ class NpyFormat(Format):
         return PlainReader(resource, self.name, spec, file.tell(), dtype.str)
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
-        check_options(self.name, options, ())
+        check_options(self.name, options, self.options)
         if spec.encoding == "cmyk":
             raise ArgumentError('save: NPY would give CMYK back as RGBA; convert("RGB") first')
         dtype = np.dtype(spec.dtype)

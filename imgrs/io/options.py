@@ -14,7 +14,7 @@ def check_options(format: str, given: Mapping[str, Any], known: Collection[str])
     """Raise ``ArgumentError`` for an option that ``format`` does not have."""
     for name in given:
         if name not in known:
-            raise ArgumentError(f"save: {format} has no option {name!r}; it has {', '.join(sorted(known))}")
+            raise ArgumentError(f"save: {format} has no option {name!r}; it has {', '.join(sorted(known)) or 'none'}")
 
 
 def check_whole(format: str, name: str, value: Any, low: int, high: int) -> int:
@@ -24,11 +24,26 @@ def check_whole(format: str, name: str, value: Any, low: int, high: int) -> int:
     return value
 
 
+def check_allowed(format: str, name: str, value: Any, allowed: tuple[int, int] | tuple[str, ...]) -> None:
+    """Raise ``ArgumentError`` unless ``value`` is a whole number from the first to the second, or one of these names."""
+    if isinstance(allowed[0], int) and isinstance(allowed[1], int):
+        check_whole(format, name, value, allowed[0], allowed[1])
+    elif value not in allowed:
+        raise ArgumentError(f"save: {format} {name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+
+
 def check_flag(name: str, value: Any) -> bool:
     """``value`` where it is True or False; raises ``ArgumentError``."""
     if value is True or value is False:
         return bool(value)
     raise ArgumentError(f"save: {name} must be True or False, got {value!r}")
+
+
+def check_bytes(format: str, name: str, value: Any) -> bytes | None:
+    """``value`` where it is bytes or None; raises ``ArgumentError``."""
+    if value is None or isinstance(value, bytes):
+        return value
+    raise ArgumentError(f"save: {format} {name} must be bytes, got {type(value).__name__}")
 
 
 def check_dpi(format: str, value: Any) -> tuple[float, float]:

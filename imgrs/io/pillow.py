@@ -18,7 +18,7 @@ import numpy as np
 from imgrs.errors import ArgumentError, CorruptImageError, SaveError, UnsupportedFormatError
 from imgrs.io.format import Encoder, Format, Options, Reader, WholeEncoder
 from imgrs.io.metadata import exif_bytes
-from imgrs.io.options import check_dpi, check_image, check_options, check_side, check_whole
+from imgrs.io.options import check_allowed, check_dpi, check_image, check_options, check_side
 from imgrs.io.resource import Resource, as_file
 from imgrs.io.whole import WholeReader, decoding
 from imgrs.types import Pixels, Spec
@@ -175,9 +175,6 @@ class PillowFormat(Format):
     """What the formats here share: their modes, options and largest side."""
 
     kinds: ClassVar[tuple[tuple[str, str], ...]]
-    options: ClassVar[Mapping[str, tuple[int, int] | type]]
-    """Each option with its range, or its type."""
-    usual: ClassVar[Mapping[str, Any]] = {}
     carried: ClassVar[tuple[str, ...]] = ()
     """Metadata that goes from the source to the file unless an option says otherwise."""
     longest: ClassVar[int] = 1 << 31
@@ -205,6 +202,6 @@ class PillowFormat(Format):
         if name == "dpi":
             check_dpi(self.name, value)
         elif isinstance(allowed, tuple):
-            check_whole(self.name, name, value, *allowed)
+            check_allowed(self.name, name, value, allowed)
         elif not isinstance(value, allowed):
             raise ArgumentError(f"save: {self.name} {name} must be {allowed.__name__}, got {value!r}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from imgrs.io.format import Encoder, Reader
+from imgrs.io.format import Choices, Encoder, Reader
 from imgrs.io.pillow import PillowFormat
 from imgrs.io.resource import Resource
 from imgrs.types import Spec
@@ -18,11 +18,12 @@ class JpegFormat(PillowFormat):
     name: ClassVar[str] = "JPEG"
     extensions: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".jpe", ".jfif")
     kinds = (("L", "uint8"), ("RGB", "uint8"), ("CMYK", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
+    options: ClassVar[Choices] = {
         "quality": (1, 100), "optimize": bool, "progressive": bool, "subsampling": (0, 2),
         "dpi": tuple, "icc_profile": bytes, "exif": bytes, "xmp": bytes,
     }  # fmt: skip
     usual: ClassVar[Mapping[str, Any]] = {"quality": 90}
+    notes: ClassVar[Mapping[str, str]] = {"subsampling": "4:4:4, 4:2:2, 4:2:0; 2 unless given, of CMYK 0"}
     carried = ("dpi", "icc_profile", "exif", "xmp")
     longest = 65_500
 
@@ -50,10 +51,12 @@ class PngFormat(PillowFormat):
         ("1", "bool"), ("L", "uint8"), ("LA", "uint8"), ("I;16", "uint16"), ("RGB", "uint8"), ("RGBA", "uint8"),
         ("LA", "uint16"), ("RGB", "uint16"), ("RGBA", "uint16"),
     )  # fmt: skip
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
+    options: ClassVar[Choices] = {
         "compress_level": (0, 9), "optimize": bool, "dpi": tuple, "icc_profile": bytes, "exif": bytes,
         "xmp": bytes, "text": dict,
     }  # fmt: skip
+    usual: ClassVar[Mapping[str, Any]] = {"compress_level": 3}
+    notes: ClassVar[Mapping[str, str]] = {"optimize": "the same as level 9"}
     carried = ("dpi", "icc_profile", "exif", "xmp", "text")
 
     def open(self, resource: Resource) -> Reader:
@@ -77,7 +80,8 @@ class TgaFormat(PillowFormat):
     name: ClassVar[str] = "TGA"
     extensions: ClassVar[tuple[str, ...]] = (".tga",)
     kinds = (("L", "uint8"), ("LA", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {"compression": str}
+    options: ClassVar[Choices] = {"compression": ("tga_rle",)}
+    notes: ClassVar[Mapping[str, str]] = {"compression": "none unless given"}
     longest = 65_535
 
     def matches(self, head: bytes) -> bool:

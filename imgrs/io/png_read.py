@@ -19,7 +19,7 @@ from imgrs.io.ahead import one_ahead
 from imgrs.io.limits import check_ratio, check_unit
 from imgrs.io.pillow import PillowReader
 from imgrs.io.png_write import SIGNATURE, chunk
-from imgrs.io.resource import BytesResource, Resource
+from imgrs.io.resource import BytesResource, Resource, ends_with
 from imgrs.io.whole import decoding
 from imgrs.types import Pixels, Region, Spec
 
@@ -92,12 +92,13 @@ class PngReader(PillowReader):
         self._rows = max(1, min(self.spec.height, STRIP // self._row_bytes))
         self._strip_bytes: int | None = None
         claimed = (1 + self._row_bytes) * self.spec.height
-        check_ratio(self.resource.name, "the image", claimed, self.resource.size, "deflate")
+        name, size = self.resource.name, self.resource.size
+        check_ratio(name, "the image", claimed, size, "deflate", lambda: not ends_with(self.resource, b"IEND"))
         if interlaced or self._row_bytes // self._pixel > _WIDEST:
             super().check_limit()
             return
         self._strip_bytes = self._rows * (5 * self._row_bytes + 2 * self.spec.width * self.spec.pixel_bytes)
-        check_unit(self.resource.name, "a strip", self._strip_bytes)
+        check_unit(name, "a strip", self._strip_bytes)
 
     def decoding_bytes(self, shrink: int = 1) -> int:
         return super().decoding_bytes(shrink) if self._strip_bytes is None else self._strip_bytes
@@ -118,7 +119,10 @@ class PngReader(PillowReader):
         ahead: list[tuple[bytes, bytes]] = []
         above = None
         with decoding(self.resource.name, "PNG"):
-            for filtered in one_ahead(self._inflated(ahead)):  # inflating takes about as long as unfiltering
+            inflated = self._inflated(ahead)
+            if self._rows < self.spec.height:
+                inflated = one_ahead(inflated)  # inflating takes about as long as unfiltering
+            for filtered in inflated:
                 stored = self._unfiltered(filtered, above)
                 above = stored[-1].astype(stored.dtype.newbyteorder(">")).tobytes()
                 yield self._meant(stored, ahead)
@@ -127,11 +131,14 @@ class PngReader(PillowReader):
         """Filtered rows, some at a time, behind room for the row above; ``ahead`` is filled with the chunks before them."""
         name, left = self.resource.name, self.spec.height
         inflate, row = isal_zlib.decompressobj(), 1 + self._row_bytes
-        rows, filled = np.empty(0, np.uint8), 0
+        rows, filled, begun = np.empty(0, np.uint8), 0, False
         for kind, content in self._chunks():
             if kind != b"IDAT":
+                if begun:
+                    raise CorruptImageError(f"{name} has a {kind.decode('latin-1')} chunk behind its pixels")
                 ahead.append((kind, bytes(content)))
                 continue
+            begun = True
             piece: bytes | memoryview = content
             while left:
                 if not filled:

@@ -80,7 +80,7 @@ class PnmFormat(Format):
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_image(self.name, spec, self.kinds)
-        check_options(self.name, options, ())
+        check_options(self.name, options, self.options)
         size = f"{spec.width} {spec.height}\n"
         if spec.dtype == "bool":
             return PlainEncoder(spec, f"P4\n{size}".encode(), "u1", (0,), packed=True, inverted=True)
@@ -122,7 +122,7 @@ class PamFormat(Format):
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_image(self.name, spec, self.kinds)
-        check_options(self.name, options, ())
+        check_options(self.name, options, self.options)
         tuples = "BLACKANDWHITE" if spec.dtype == "bool" else _BY_SPEC[spec.encoding, spec.alpha]
         most = int(spec.full_scale)
         header = f"P7\nWIDTH {spec.width}\nHEIGHT {spec.height}\nDEPTH {spec.bands}\nMAXVAL {most}\nTUPLTYPE {tuples}\nENDHDR\n"
@@ -154,7 +154,7 @@ class PfmFormat(Format):
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_image(self.name, spec, self.kinds)
-        check_options(self.name, options, ())
+        check_options(self.name, options, self.options)
         header = f"{'Pf' if spec.bands == 1 else 'PF'}\n{spec.width} {spec.height}\n-1.0\n".encode()
         return PlainEncoder(spec, header, "<f4", tuple(range(spec.bands)), upward=True)
 

@@ -33,7 +33,7 @@ class QoiFormat(Format):
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_image(self.name, spec, self.kinds)
-        check_options(self.name, options, ())
+        check_options(self.name, options, self.options)
         return QoiEncoder()
 
 

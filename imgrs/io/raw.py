@@ -29,7 +29,7 @@ class RawFormat(Format):
         raise UnsupportedFormatError(f"{resource.name}: raw samples do not say what they are; use imgrs.open_raw()")
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
-        check_options(self.name, options, ())
+        check_options(self.name, options, self.options)
         dtype = np.dtype(spec.dtype).newbyteorder("<").str
         return PlainEncoder(spec, b"", dtype, tuple(range(spec.bands)))
 

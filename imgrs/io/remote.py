@@ -22,6 +22,7 @@ from imgrs.errors import (
     CorruptImageError,
     ImageNotFoundError,
     ImgrsError,
+    LimitError,
     SaveError,
     SourceChangedError,
     UnsupportedFormatError,
@@ -39,7 +40,12 @@ STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created", "
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
 """What archives raise whose content is not what was put in."""
 
+WHOLE = 256 << 20
+"""Bytes of a file up to which it is read from a server that sends all of it for each part that is asked for."""
+
 _blocks = Shared(32 << 20)
+_wholes = Shared(WHOLE, largest=WHOLE)
+"""What such servers sent."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +102,21 @@ class UrlResource(Resource):
 
     def _fetched(self, start: int, end: int) -> bytes:
         _checked(self)
+        whole = _wholes.kept(self.identity)
+        if whole is not None:
+            return whole[start:end].tobytes()
         system, path = _system(self.url)
         try:
-            data: bytes = system.cat_file(path, start=start, end=end)
+            data, everything = _part(system, path, self.url, start, end)
         except _DAMAGED as error:
             raise CorruptImageError(f"{self.url} cannot be read, the archive is damaged: {error}") from error
+        except ImgrsError:
+            raise
         except Exception as error:  # every file system of fsspec has its own
             raise SourceChangedError(f"{self.url} can no longer be read: {error}; open it again") from error
+        if everything and len(data) == self.length:
+            _wholes.get(self.identity, lambda: np.frombuffer(data, np.uint8))
+            return data[start:end]
         if len(data) != end - start:
             raise SourceChangedError(f"{self.url} changed after it was opened; open it again to use its new content")
         return data
@@ -127,7 +141,10 @@ class UrlFolder(Folder):
         folder = cls(url.rstrip("/") if "::" not in url else url, ())
         stamps = []
         for mark in MARKS:
-            stamp = folder._stamp(mark)
+            try:
+                stamp = folder._stamp(mark)
+            except UnsupportedFormatError:  # stores that may not be listed refuse what they do not have
+                continue
             if stamp is not None:
                 stamps.append((mark, stamp))
             if stamps and mark == MARKS[0]:
@@ -159,14 +176,16 @@ class UrlFolder(Folder):
 
     def _fetched(self, system: Any, path: str, start: int | None, end: int | None) -> bytes | None:
         try:
-            data: bytes = system.cat_file(path, start=start, end=end)
+            data, everything = _part(system, path, path, start, end)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except _DAMAGED as error:
             raise CorruptImageError(f"{path} of {self.url} cannot be read, the archive is damaged: {error}") from error
+        except ImgrsError:
+            raise
         except Exception as error:  # every file system of fsspec has its own
             raise SourceChangedError(f"{path} of {self.url} can no longer be read: {error}; open it again") from error
-        return data
+        return data[start:end] if everything else data
 
     def folders(self) -> list[str]:
         system, path = self._at("")
@@ -225,8 +244,9 @@ def resource_at(url: str) -> Resource:
         return folder
     try:
         return UrlResource.stat(url)
-    except (ImageNotFoundError, UnsupportedFormatError):
-        folder = None if named else UrlFolder.found(url)
+    except (ImageNotFoundError, UnsupportedFormatError) as error:
+        unreachable = isinstance(error.__cause__, OSError)
+        folder = None if named or unreachable else UrlFolder.found(url)
         if folder is None:
             raise
         return folder
@@ -239,25 +259,79 @@ def _system(url: str) -> tuple[Any, str]:
     try:
         system, path = fsspec.core.url_to_fs(url)
     except (ValueError, ImportError) as error:
-        raise UnsupportedFormatError(f"open: {url}: {error}") from None
-    except FileNotFoundError:
-        raise ImageNotFoundError(errno.ENOENT, "no such file", url) from None
+        web = isinstance(error, ImportError) and url.rpartition("::")[2].startswith("http")
+        way_out = "; pip install 'imgrs-lazy[http]'" if web else ""
+        raise UnsupportedFormatError(f"open: {url}: {error}{way_out}") from None
+    except FileNotFoundError as error:
+        raise _not_found(error, url) from _reason(error)
     except Exception as error:  # an archive is opened here, and each kind has its own errors
         raise UnsupportedFormatError(f"{url} cannot be opened: {error}") from error
     return system, path
+
+
+def _part(system: Any, path: str, name: str, start: int | None, end: int | None) -> tuple[bytes, bool]:
+    """Bytes of a file; or all of them, and True, from a web server that does not serve ranges (RFC 9110 lets it).
+
+    Raises ``LimitError`` where such a file is long, and what the file system raises.
+    """
+    if (start is None and end is None) or "http" not in system.protocol:
+        return system.cat_file(path, start=start, end=end), False
+    import fsspec.asyn
+
+    if start is not None and start < 0 and end is None:
+        wanted = f"bytes={start}"
+    else:
+        wanted = f"bytes={start or 0}-{'' if end is None else end - 1}"
+
+    async def fetch() -> tuple[bytes, bool]:
+        session = await system.set_session()
+        headers = {**system.kwargs.get("headers", {}), "Range": wanted, "Accept-Encoding": "identity"}
+        async with session.get(system.encode_url(path), **{**system.kwargs, "headers": headers}) as response:
+            if response.status == 404:
+                raise FileNotFoundError(path)
+            response.raise_for_status()
+            everything = response.status != 206
+            length = response.content_length
+            if everything and (length is None or length > WHOLE):
+                raise LimitError(
+                    f"{name}: its server does not serve ranges of bytes and sends all of the file for each part of it, "
+                    f"which is done up to {WHOLE:,} bytes; download the file and open that"
+                )
+            return await response.read(), everything
+
+    found: tuple[bytes, bool] = fsspec.asyn.sync(system.loop, fetch)
+    return found
 
 
 def _info(system: Any, path: str, name: str) -> dict[str, Any]:
     try:
         system.invalidate_cache()
         found: dict[str, Any] = system.info(path)
-    except FileNotFoundError:
-        raise ImageNotFoundError(errno.ENOENT, "no such file", name) from None
+    except FileNotFoundError as error:
+        raise _not_found(error, name) from _reason(error)
     except ImgrsError:
         raise
     except Exception as error:  # every file system of fsspec has its own
         raise UnsupportedFormatError(f"{name} cannot be read: {error}") from error
     return found
+
+
+def _reason(error: FileNotFoundError) -> BaseException | None:
+    """Why a file was not found, where that is not because there is none: fsspec says so of all that a web server refuses."""
+    cause = error.__cause__
+    missing = isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) in (404, 410)
+    return None if missing else cause
+
+
+def _not_found(error: FileNotFoundError, name: str) -> ImgrsError:
+    reason = _reason(error)
+    if reason is None:
+        return ImageNotFoundError(errno.ENOENT, "no such file", name)
+    status = getattr(reason, "status", None)
+    if status is None:
+        return UnsupportedFormatError(f"{name} cannot be read: {str(reason) or type(reason).__name__}")
+    told = f"{status} {getattr(reason, 'message', '')}".strip()
+    return UnsupportedFormatError(f"{name} cannot be read: the server answers {told}")
 
 
 def _stamp(info: dict[str, Any]) -> str:

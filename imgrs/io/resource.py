@@ -23,6 +23,8 @@ from imgrs.io.mapping import mapped
 
 HANDLES = 32
 """File descriptors that a process keeps open for reading, at most."""
+LAST = 4096
+"""Bytes that are looked at for the mark by which a file ends."""
 MAPPED_ABOVE = 64 << 20
 """Bytes of a file above which it is mapped, and not read, where a decoder wants all of it at once."""
 
@@ -167,6 +169,12 @@ class BytesResource(Resource):
 
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
         return self.data[offset:] if length is None else self.data[offset : offset + length]
+
+
+def ends_with(resource: Resource, mark: bytes) -> bool:
+    """Whether ``mark`` is among the last bytes of a file, behind which others may have written something."""
+    start = max(0, resource.size - LAST)
+    return mark in resource.read(start, LAST)
 
 
 class _File(io.RawIOBase):

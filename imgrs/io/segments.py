@@ -16,10 +16,14 @@ LIMIT = 64 << 20
 
 
 class Shared:
-    """A least-recently-used store of arrays with single flight: one thread decodes, the others wait for it."""
+    """A least-recently-used store of arrays with single flight: one thread decodes, the others wait for it.
 
-    def __init__(self, limit: int) -> None:
+    It holds ``limit`` bytes, of arrays of at most ``largest`` bytes: a quarter of them unless given.
+    """
+
+    def __init__(self, limit: int, largest: int | None = None) -> None:
         self._limit = limit
+        self._largest = limit // 4 if largest is None else largest
         self._size = 0
         self._kept: OrderedDict[Hashable, Pixels] = OrderedDict()
         self._flying: dict[Hashable, threading.Event] = {}
@@ -28,6 +32,11 @@ class Shared:
     def get(self, key: Hashable, decode: Callable[[], Pixels]) -> Pixels:
         """The array of ``key``, decoded if it is not kept. Callers must not write to it."""
         return self.get_all([key], lambda _: [decode()])[0]
+
+    def kept(self, key: Hashable) -> Pixels | None:
+        """The array of ``key`` where it is kept."""
+        with self._lock:
+            return self._kept.get(key)
 
     def get_all(self, keys: Sequence[Key], decode: Callable[[Sequence[Key]], Sequence[Pixels]]) -> list[Pixels]:
         """The arrays of different ``keys``; those that are not kept, and that no other thread decodes, are decoded at once."""
@@ -58,7 +67,7 @@ class Shared:
             arrays = decode(keys)
             with self._lock:
                 for key, pixels in zip(keys, arrays, strict=True):
-                    if pixels.nbytes <= self._limit // 4:
+                    if pixels.nbytes <= self._largest:
                         self._kept[key] = pixels
                         self._size += pixels.nbytes
                 while self._size > self._limit:

@@ -198,7 +198,7 @@ def _slide(resource: SlideResource, process: int) -> Any:
         import openslide
     except ImportError:
         raise UnsupportedFormatError(
-            f"{resource.name} is read by openslide, which is not installed: pip install imgrs-lazy[wsi]"
+            f"{resource.name} is read by openslide, which is not installed: pip install 'imgrs-lazy[wsi]'"
         ) from None
     try:
         return openslide.OpenSlide(resource.path)

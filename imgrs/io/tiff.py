@@ -15,7 +15,8 @@ import numpy as np
 
 from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io import segments
-from imgrs.io.format import Encoder, Format, Options, Reader
+from imgrs.io.format import Choices, Encoder, Format, Options, Reader
+from imgrs.io.options import check_options
 from imgrs.io.resource import Resource
 from imgrs.io.slides import SlideReader
 from imgrs.io.tiff_decode import decoded
@@ -32,6 +33,22 @@ LARGEST_SHARED = segments.LIMIT // 4
 class TiffFormat(Format):
     name: ClassVar[str] = "TIFF"
     extensions: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
+    options: ClassVar[Choices] = {
+        "compression": ("none", "lzw", "jpeg", "deflate", "zstd", "webp"), "level": (0, 12), "quality": (1, 100),
+        "lossless": bool, "predictor": bool, "tile": tuple, "bigtiff": bool, "pyramid": bool, "cog": bool,
+        "dpi": tuple, "icc_profile": bytes, "exif": bytes, "xmp": bytes,
+    }  # fmt: skip
+    usual: ClassVar[Mapping[str, Any]] = {"compression": "deflate", "level": 1, "quality": 90, "predictor": True}
+    notes: ClassVar[Mapping[str, str]] = {
+        "level": "of deflate; of zstd 1 to 22",
+        "quality": "of jpeg and webp",
+        "lossless": "of webp",
+        "predictor": "of deflate, zstd and lzw",
+        "tile": "one side, or width and height, in multiples of 16; 512 unless given, or what the image needs",
+        "bigtiff": "set by itself for more than 3.9 GB of pixels",
+        "pyramid": "smaller copies",
+        "cog": "smaller copies, and tables in front",
+    }
 
     def matches(self, head: bytes) -> bool:
         return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -44,6 +61,7 @@ class TiffFormat(Format):
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         from imgrs.io.tiff_write import TiffEncoder
 
+        check_options(self.name, options, self.options)
         return TiffEncoder.of(spec, info, options)
 
 
@@ -58,6 +76,7 @@ class OmeTiffFormat(TiffFormat):
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         from imgrs.io.tiff_write import TiffEncoder
 
+        check_options(self.name, options, self.options)
         return TiffEncoder.of(spec, info, options, ome=True)
 
 

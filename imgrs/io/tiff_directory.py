@@ -7,19 +7,22 @@ AWare Systems.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from imgrs.io.metadata import parsed_exif
+from imgrs.io import exif as stored
 
 Entry: TypeAlias = tuple[int, str, Sequence[Any]]
-"""A tag: its number, its type as ``struct`` has it ("R" for a ratio, "B" for bytes, "A" for text), its values."""
+"""A tag: its number, its type as ``struct`` has it ("R" for a ratio, "B" for bytes, "A" for text), its values.
 
-NESTED, EXIF, GPS = 330, 34665, 34853
-"""Tags that hold the offsets of further directories."""
+A type that is a number, as text, is TIFF's own: the values are then one run of bytes, as they are stored.
+"""
+
+NESTED = 330
+"""The tag that holds the offsets of further directories."""
 
 _TYPES = {"A": 2, "H": 3, "I": 4, "R": 5, "B": 7, "Q": 16}
 
@@ -28,26 +31,38 @@ def tables(images: Sequence[Sequence[Entry]], exif: bytes | None, offset: int, b
     """The directories of an image and its smaller copies, as they stand at ``offset``.
 
     Each leads to the next; or, where ``nested``, the first leads to all others. ``exif`` (as Pillow has it) goes into the
-    first and into directories of its own. The length depends on the counts of values only.
+    first and into directories of its own, except for what ``images`` say themselves. The length depends on the counts of
+    values only.
     """
-    plain, inner = _exif(exif)
+    plain, inner = _exif(exif, {tag for tag, _, _ in images[0]})
     wide = "Q" if big else "I"
-    first: list[Entry] = [*images[0], *plain, *((tag, wide, [0]) for tag in inner)]
+    first: list[Entry] = [*images[0], *plain, *((tag, wide, [0]) for tag in inner if tag != stored.INTEROP)]
     if nested and len(images) > 1:
         first.append((NESTED, wide, [0] * (len(images) - 1)))
     sizes = [len(_directory(entries, 0, 0, big)) for entries in (first, *images[1:])]
     starts = [offset + sum(sizes[:i]) for i in range(len(sizes) + 1)]
     places: dict[int, list[int]] = {NESTED: starts[1:-1]}
     tail = b""
-    for tag, values in inner.items():
-        places[tag] = [starts[-1] + len(tail)]
-        tail += _padded(_exif_directory(tag, values, places[tag][0], big))
+    for tag, within in inner.items():
+        if tag != stored.INTEROP:
+            places[tag] = [starts[-1] + len(tail)]
+            below = inner.get(stored.INTEROP, []) if tag == stored.EXIF else []
+            tail += _with_one_below(within, stored.INTEROP, below, places[tag][0], big)
     first = [(tag, kind, places.get(tag, values)) for tag, kind, values in first]
     data = b""
     for i, entries in enumerate((first, *images[1:])):
         follows = starts[i + 1] if not nested and i + 1 < len(images) else 0
         data += _directory(entries, starts[i], follows, big)
     return data + tail
+
+
+def _with_one_below(entries: Sequence[Entry], tag: int, below: Sequence[Entry], offset: int, big: bool) -> bytes:
+    """The directory at ``offset``, and behind it the one that its ``tag`` leads to, if there is one."""
+    if not below:
+        return _directory(entries, offset, 0, big)
+    wide = "Q" if big else "I"
+    behind = offset + len(_directory([*entries, (tag, wide, [0])], offset, 0, big))
+    return _directory([*entries, (tag, wide, [behind])], offset, 0, big) + _directory(below, behind, 0, big)
 
 
 def _directory(entries: Sequence[Entry], offset: int, follows: int, big: bool) -> bytes:
@@ -63,7 +78,7 @@ def _directory(entries: Sequence[Entry], offset: int, follows: int, big: bool) -
         else:
             field = struct.pack(pointer, offset + length + len(tail))
             tail += _padded(data)
-        head += struct.pack("<HHQ" if big else "<HHI", tag, _TYPES[kind], number) + field
+        head += struct.pack("<HHQ" if big else "<HHI", tag, _TYPES.get(kind) or int(kind), number) + field
     return _padded(head + struct.pack(pointer, follows)) + tail
 
 
@@ -75,6 +90,8 @@ def _packed(kind: str, values: Sequence[Any]) -> tuple[bytes, int]:
     """The bytes of a tag's values, and how many there are."""
     if kind == "B":
         return values[0], len(values[0])
+    if kind.isdigit():
+        return values[0], len(values[0]) // stored.SIZES[int(kind)]
     if kind == "A":
         text = values[0].encode("utf-8") + b"\0"
         return text, len(text)
@@ -84,25 +101,22 @@ def _packed(kind: str, values: Sequence[Any]) -> tuple[bytes, int]:
     return np.array(values, {"H": "<u2", "I": "<u4", "Q": "<u8"}[kind]).tobytes(), len(values)
 
 
-_TEXTS = (270, 271, 272, 305, 306, 315, 33432)
-"""Tags of EXIF that a TIFF has in its own directory: description, maker, model, software, date, artist, copyright."""
+_STORAGE = {
+    *range(254, 269), 273, *range(277, 282), 284, *range(288, 294), 317, *range(320, 348), *range(512, 522), 529, 530, 532,
+    700, 34675,
+}  # fmt: skip
+"""Tags that say how pixels are stored, or that have an option of their own: those of the image that EXIF came from."""
 
 
-def _exif(data: bytes | None) -> tuple[list[Entry], dict[int, dict[int, Any]]]:
-    """What EXIF says in a TIFF's own directory, and the values of the directories below it."""
-    if data is None:
-        return [], {}
-    exif = parsed_exif(data)
-    plain: list[Entry] = [(tag, "A", [exif[tag].rstrip("\0")]) for tag in _TEXTS if isinstance(exif.get(tag), str)]
-    inner = {tag: exif.get_ifd(tag) for tag in (EXIF, GPS)}
-    return plain, {tag: values for tag, values in inner.items() if values}
-
-
-def _exif_directory(tag: int, values: dict[int, Any], offset: int, big: bool) -> bytes:
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    head = b"II+\0\x08\0\0\0" + bytes(8) if big else b"II*\0" + bytes(4)
-    directory = ImageFileDirectory_v2(ifh=head, group=tag)
-    for name, value in values.items():
-        directory[name] = value
-    return directory.tobytes(offset)
+def _exif(data: bytes | None, taken: Collection[int]) -> tuple[list[Entry], dict[int, list[Entry]]]:
+    """What EXIF says in a TIFF's own directory, beside the tags that are ``taken``, and in those below it."""
+    found = {
+        name: [(tag.number, str(tag.type), [tag.data]) for tag in tags if tag.type in stored.SIZES]
+        for name, tags in stored.directories(data or b"").items()
+    }
+    below = {stored.EXIF, stored.GPS, stored.INTEROP}
+    plain: list[Entry] = [entry for entry in found.pop(stored.FIRST, []) if entry[0] not in {*_STORAGE, *taken, *below}]
+    inner: dict[int, list[Entry]] = {
+        name: [entry for entry in entries if entry[0] != stored.INTEROP] for name, entries in found.items()
+    }
+    return plain, {name: entries for name, entries in inner.items() if entries}

@@ -16,7 +16,10 @@ TITLE = 1_000
 _EXIF, _GPS = 34665, 34853
 _PHOTOGRAPH = (_EXIF, _GPS, 271, 272, 306, 315, 33432)
 """Tags that tell of a photograph: directories of EXIF, the camera, when, by whom."""
-_ABOUT = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 316, 318, 319, 531, 33432, _EXIF, _GPS)
+_ABOUT = (
+    270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 316, 318, 319, 531, 18246, 18249, 33432, *range(40091, 40096), 50341,
+    _EXIF, _GPS,
+)  # fmt: skip
 """The tags of a page that EXIF has, too, and that tell about a photograph, not about how it is stored."""
 _SIZES = ("SizeX", "SizeY", "SizeZ", "SizeC", "SizeT", "SizeM")
 

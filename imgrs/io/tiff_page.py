@@ -68,10 +68,12 @@ class Page:
         self.columns, self.rows = -(-width // self.unit[0]), -(-height // self.unit[1])
         self.planes = int(self.spec.bands) if self.planar else 1
         count = self.columns * self.rows * self.planes
-        if count > MOST_TABLES or len(offsets) < count or len(lengths) < count:
-            raise CorruptImageError(
-                f"{name}: {width}x{height} pixels need {count:,} {self.kind}s, the tables have {len(offsets):,}"
-            )
+        needed = f"{name}: {width}x{height} pixels need {count:,} {self.kind}s"
+        if count > MOST_TABLES:
+            raise CorruptImageError(f"{needed}, more than {MOST_TABLES:,} are taken for damage")
+        if len(offsets) < count or len(lengths) < count:
+            there = f"the tables that are there have {len(offsets):,} offsets and {len(lengths):,} lengths"
+            raise CorruptImageError(f"{needed}, {there}; the file may have been cut off within its tables")
         self.offsets = np.asarray(offsets[:count], np.int64) + skipped
         self.lengths = np.asarray(lengths[:count], np.int64)
         self.beyond: str | None = None

@@ -6,6 +6,7 @@ The chain is followed as far as somebody asks, so a file of ten thousand pages o
 from __future__ import annotations
 
 import functools
+import logging
 import struct
 import threading
 from collections.abc import Iterator
@@ -26,13 +27,20 @@ MOST_TAGS = 4096
 """Tags of a page; more are taken for damage."""
 
 
+@functools.cache
+def _tifffile() -> Any:
+    """tifffile, whose log goes to the handlers that the application has set up, if any, and else nowhere: errors are raised."""
+    import tifffile
+
+    tifffile.logger().addHandler(logging.NullHandler())
+    return tifffile
+
+
 @contextmanager
 def parsed(resource: Resource) -> Iterator[Any]:
     """A TIFF as tifffile parses it; whatever it raises on the way means that the header is damaged."""
-    import tifffile
-
     try:
-        with tifffile.TiffFile(as_file(resource), name=resource.name, _multifile=False) as file:
+        with _tifffile().TiffFile(as_file(resource), name=resource.name, _multifile=False) as file:
             if not file.pages:
                 raise CorruptImageError(f"{resource.name}: the TIFF header leads to no image")
             yield file
@@ -127,10 +135,8 @@ def pages_of(resource: Resource) -> Pages:
 
 def page_at(file: Any, offset: int, index: tuple[int, ...]) -> Any:
     """The page whose tables are at ``offset``."""
-    import tifffile
-
     file.filehandle.seek(offset)
-    return tifffile.TiffPage(file, index)
+    return _tifffile().TiffPage(file, index)
 
 
 def levels_of(resource: Resource, file: Any, page: Any, number: int, skipped: int) -> dict[int, Page]:

@@ -18,7 +18,7 @@ from imgrs.errors import ArgumentError
 from imgrs.io.format import Options, Placed, TileEncoder
 from imgrs.io.metadata import orientation
 from imgrs.io.ome import ome_xml
-from imgrs.io.options import check_flag, check_image, check_options, check_whole
+from imgrs.io.options import check_bytes, check_flag, check_image, check_whole
 from imgrs.io.tiff_directory import Entry, tables
 from imgrs.types import Pixels, Region, Spec
 
@@ -48,10 +48,6 @@ _KINDS = [
 ]  # fmt: skip
 _HELD = {"jpeg": (("L", "uint8"), ("RGB", "uint8")), "webp": (("RGB", "uint8"), ("RGBA", "uint8"))}
 """Kinds that a compression is limited to."""
-_OPTIONS = (
-    "compression", "level", "predictor", "tile", "bigtiff", "quality", "lossless", "dpi", "icc_profile", "xmp", "exif",
-    "pyramid", "cog",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,6 @@ class TiffEncoder(TileEncoder):
     def of(cls, spec: Spec, info: Mapping[str, Any], options: Options, ome: bool = False) -> TiffEncoder:
         """Check the options of a save. Raises ``ArgumentError`` naming the one that is wrong."""
         check_image("TIFF", spec, _KINDS)
-        check_options("TIFF", options, _OPTIONS)
         compression = _compression(options.get("compression"))
         if compression in _HELD:
             check_image(f"TIFF of compression {compression!r}", spec, _HELD[compression])
@@ -103,10 +98,10 @@ class TiffEncoder(TileEncoder):
             flags["predictor"] and compression in _PREDICTED,
             flags["bigtiff"],
             _dpi(options.get("dpi", info.get("dpi"))),
-            options.get("icc_profile", info.get("icc_profile")),
-            options.get("xmp", info.get("xmp")),
-            options.get("exif", info.get("exif")),
-            orientation(info),
+            check_bytes("TIFF", "icc_profile", options.get("icc_profile", info.get("icc_profile"))),
+            check_bytes("TIFF", "xmp", options.get("xmp", info.get("xmp"))),
+            check_bytes("TIFF", "exif", options.get("exif", info.get("exif"))),
+            orientation({"exif": options["exif"]} if options.get("exif") else info),
             _levels(spec, unit) if flags["pyramid"] or flags["cog"] else 1,
             flags["cog"],
             ome,

@@ -13,7 +13,7 @@ import numpy as np
 
 from imgrs.errors import ArgumentError, UnsupportedFormatError
 from imgrs.io.files import FolderEncoder
-from imgrs.io.format import Format, Options, Reader
+from imgrs.io.format import Choices, Format, Options, Reader
 from imgrs.io.options import check_image, check_options, check_whole
 from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
@@ -43,17 +43,19 @@ class TilesEncoder(FolderEncoder):
     levels: int
 
     @classmethod
-    def checked(cls, name: str, spec: Spec, options: Options, side: int) -> Mapping[str, Any]:
+    def checked(cls, format: Format, spec: Spec, options: Options) -> Mapping[str, Any]:
         """The options that these formats share. Raises ``ArgumentError``."""
+        name, given = format.name, {**format.usual, **options}
+        check_options(name, options, format.options)
         suffix = options.get("tile_format", "png" if spec.alpha or spec.dtype == "uint16" else "jpg")
         if suffix not in _SUFFIXES:
             raise ArgumentError(f'save: {name} tile_format must be "jpg" or "png", got {suffix!r}')
         suffix = _SUFFIXES[suffix]
         check_image(f"{name} of {suffix}", spec, _KINDS[suffix])
         return {
-            "side": check_whole(name, "tile", options.get("tile", side), 16, 1 << 14),
+            "side": check_whole(name, "tile", given["tile"], 16, 1 << 14),
             "suffix": suffix,
-            "quality": check_whole(name, "quality", options.get("quality", 85), 1, 100),
+            "quality": check_whole(name, "quality", given["quality"], 1, 100),
         }
 
     @property
@@ -78,14 +80,16 @@ class TilesFormat(Format):
     """A format that is written only: viewers read it."""
 
     is_read: ClassVar[bool] = False
+    options: ClassVar[Choices] = {
+        "tile": (16, 1 << 14), "tile_format": ("jpg", "png"), "quality": (1, 100),
+    }  # fmt: skip
+    usual: ClassVar[Mapping[str, Any]] = {"tile": 256, "quality": 85}
+    notes: ClassVar[Mapping[str, str]] = {"tile_format": "jpg, or png where there is alpha or 16 bits, unless given"}
 
     def matches(self, head: bytes) -> bool:
         return False
 
     def open(self, resource: Resource) -> Reader:
-        raise UnsupportedFormatError(f"{resource.name}: {self.name} is written, for viewers, and not read")
-
-
-def check_tiles_options(name: str, options: Options, *more: str) -> None:
-    """Raise ``ArgumentError`` for an option that a format of tiles does not have."""
-    check_options(name, options, ("tile", "tile_format", "quality", *more))
+        raise UnsupportedFormatError(
+            f"{resource.name} is {self.name}, which is written only, for viewers, and not read"
+        )

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from imgrs.errors import ArgumentError, CorruptImageError
-from imgrs.io.format import Encoder, Reader
+from imgrs.io.format import Choices, Encoder, Reader
 from imgrs.io.pillow import PillowFormat, PillowReader
 from imgrs.io.resource import Resource
 from imgrs.io.whole import WholeReader, decoding
@@ -31,11 +31,12 @@ class WebpFormat(PillowFormat):
     name: ClassVar[str] = "WEBP"
     extensions: ClassVar[tuple[str, ...]] = (".webp",)
     kinds = (("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Mapping[str, tuple[int, int] | type]] = {
+    options: ClassVar[Choices] = {
         "quality": (0, 100), "lossless": bool, "method": (0, 6), "icc_profile": bytes, "exif": bytes,
         "xmp": bytes,
     }  # fmt: skip
-    usual: ClassVar[Mapping[str, Any]] = {"quality": 80}
+    usual: ClassVar[Mapping[str, Any]] = {"quality": 80, "method": 4}
+    notes: ClassVar[Mapping[str, str]] = {"method": "from quick to small"}
     carried = ("icc_profile", "exif", "xmp")
     longest = 16_383
 

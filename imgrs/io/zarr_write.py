@@ -18,7 +18,7 @@ from imgrs.errors import ArgumentError
 from imgrs.io import ngff
 from imgrs.io.files import FolderEncoder
 from imgrs.io.format import Options
-from imgrs.io.options import check_flag, check_options, check_whole
+from imgrs.io.options import check_flag, check_whole
 from imgrs.types import Pixels, Region, Spec
 
 TILE = 512
@@ -36,7 +36,6 @@ MICROMETERS = 25_400.0
 """In an inch."""
 
 _LEVELS = {"zstd": (1, 22, 1), "blosc": (0, 9, 3), "none": (0, 0, 0)}
-_OPTIONS = ("compression", "level", "tile", "shard", "pyramid", "dpi")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,6 @@ class ZarrEncoder(FolderEncoder):
         """Check the options of a save. Raises ``ArgumentError`` naming the one that is wrong."""
         if spec.encoding == "statistic":
             raise ArgumentError("save: ZARR holds images, not statistics; compute() gives their numbers")
-        check_options("ZARR", options, _OPTIONS)
         compression = options.get("compression") or "zstd"
         if not isinstance(compression, str) or compression not in _LEVELS:
             raise ArgumentError(f"save: ZARR compression must be one of {', '.join(_LEVELS)}, got {compression!r}")

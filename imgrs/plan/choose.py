@@ -68,9 +68,10 @@ def plan(outputs: Sequence[Node], settings: Settings, sinks: Sequence[Sink] = ()
     if smallest.forecast.peak_bytes <= settings.memory_limit:
         return smallest
     need = smallest.forecast.peak_bytes
+    fewer = f", or fewer workers than {settings.workers}" if settings.workers > 1 else ""
     raise MemoryBudgetError(
-        f"no plan fits memory_limit={_mib(settings.memory_limit)}: the smallest needs about {_mib(need)}; "
-        f'set memory_limit="{_mib(need + (need >> 3))}", or fewer workers than {settings.workers}'
+        f"no plan fits memory_limit={_given(settings.memory_limit)}: the smallest needs about {_mib(need)}; "
+        f'set memory_limit="{_mib(need + (need >> 3))}"{fewer}'
     )
 
 
@@ -195,6 +196,14 @@ def _spilled(draft: Plan, measured: Measured) -> Plan:
         for stage in draft.stages
     )
     return replace(draft, stages=stages, forecast=_forecast(measured, draft.settings, scratch=True), scratch=True)
+
+
+def _given(size: int) -> str:
+    """Bytes as somebody would write them, not rounded."""
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if size % unit == 0:
+            return f"{size // unit}{name}"
+    return f"{size} bytes"
 
 
 def _mib(size: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from imgrs.config import Settings
 from imgrs.graph.node import Node, walk
@@ -27,6 +28,16 @@ SHARED_TILES = 64 << 20
 """Bytes of decoded source tiles that tasks share."""
 
 
+@dataclass(frozen=True, order=True)
+class _Rows:
+    """The rows, ``top`` to ``bottom``, that a tile of a stage needs; the tile begins at row ``tile`` of its image."""
+
+    stage: int
+    tile: int
+    top: int
+    bottom: int
+
+
 class Measured:
     """Stages under some cuts, and the demand for every node, measured on sampled tiles of each."""
 
@@ -45,8 +56,8 @@ class Measured:
         self.slots = {node: i for i, node in enumerate([*externals, *kept])}
         self.stages = stages_of(after, self.slots, kept, side, sinks, settings.shares_memory)
         self._settings = settings
-        self._rows: dict[Node, list[tuple[int, int, int, int]]] = {}
-        """Of what is supplied to stages: the stage, the top of a tile of it, and the first and last row that it needs."""
+        self._rows: dict[Node, list[_Rows]] = {}
+        """Of what is supplied to stages: the rows that sampled tiles need."""
         self.pixels: Counter[Node] = Counter()
         """Pixels of each node that all tiles of all stages compute."""
         self.needed: Counter[Node] = Counter()
@@ -78,8 +89,8 @@ class Measured:
             for i, node in enumerate(stage.order):
                 decoded[i] += sum(_decoded(node, need) for need in demand[i])
                 if node in self.slots and (stage.kind == "output" or node not in stage.nodes) and demand[i]:
-                    rows = min(need.top for need in demand[i]), max(need.bottom for need in demand[i])
-                    self._rows.setdefault(node, []).append((index, region.top, *rows))
+                    top, bottom = min(need.top for need in demand[i]), max(need.bottom for need in demand[i])
+                    self._rows.setdefault(node, []).append(_Rows(index, region.top, top, bottom))
             if stage.kind != "decode":
                 self.footprints[index] = max(self.footprints[index], footprint(stage.program, needed))
                 self.largest = max(self.largest, *needed)
@@ -143,13 +154,15 @@ class Measured:
         """How many rows of a file that is decoded in turn wait for the tiles that need them, or are being decoded."""
         (node,) = decoding.nodes
         needs = sorted(self._rows.get(node, []))
-        if len({index for index, *_ in needs}) != 1:
+        if len({rows.stage for rows in needs}) != 1:
             return node.spec.height  # the last stage waits for the ones before
-        stage, height = self.stages[needs[0][0]], decoding.grid.tile[1]
-        lowest = [min(top for _, _, top, _ in needs[i:]) for i in range(len(needs))]
-        highest = [max(bottom for *_, bottom in needs[: i + 1]) for i in range(len(needs))]
+        stage, height = self.stages[needs[0].stage], decoding.grid.tile[1]
+        lowest = [min(rows.top for rows in needs[i:]) for i in range(len(needs))]
+        highest = [max(rows.bottom for rows in needs[: i + 1]) for i in range(len(needs))]
         span = max(high - low for high, low in zip(highest, lowest, strict=True))
-        step = -(-(needs[-1][3] - needs[0][2]) // stage.grid.rows) * (self._settings.workers if stage.by_rows else 1)
+        step = -(-(needs[-1].bottom - needs[0].top) // stage.grid.rows) * (
+            self._settings.workers if stage.by_rows else 1
+        )
         return min(node.spec.height, span + step + (AHEAD + 1) * height)
 
     @property

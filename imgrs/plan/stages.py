@@ -109,8 +109,9 @@ ANYWHERE = Sink()
 class Stage:
     """Images of one size that are made together, tile by tile, by one program.
 
-    ``kind`` is ``"output"`` for what the user asked for; ``"keep"`` for pixels kept for later stages; ``"decode"`` for
-    one task that reads a file whole; ``"fold"`` for statistics (``nodes``) of the one image that the program makes.
+    ``kind`` is ``"output"`` for what the user asked for; ``"keep"`` for pixels kept for later stages; ``"decode"`` for a
+    file that is read from its first byte on, by one task or by several in turn; ``"fold"`` for statistics (``nodes``) of the
+    one image that the program makes.
     """
 
     kind: str

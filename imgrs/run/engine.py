@@ -8,13 +8,13 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from imgrs.config import Settings
-from imgrs.errors import ImgrsError
+from imgrs.errors import ArgumentError, ImgrsError
 from imgrs.graph.node import Node, walk
 from imgrs.io.atomic import temporary_folder
 from imgrs.io.resource import Resource
@@ -34,8 +34,7 @@ DIRECT_BELOW = 512 * 512
 def compute(outputs: Sequence[Node], settings: Settings) -> list[Pixels]:
     """The pixels of every output, each (height, width, bands); shared work is done once."""
     made = plan(outputs, settings)
-    with scratch_folder(made) as scratch:
-        builder = Builder(made, local_names(made), scratch)
+    with scratch_folder(made) as scratch, closing(Builder(made, local_names(made), scratch)) as builder:
         arrays = Arrays(builder, made)
         arrays.fill(run(builder.finished(), arrays.keys, made))
     return [arrays.pixels[node] for node in made.after]
@@ -102,7 +101,11 @@ def scheduler(settings: Settings) -> Get | None:
     elif asked == "distributed":
         from distributed import get_client
 
-        get = get_client().get
+        try:
+            get = get_client().get
+        except ValueError as error:
+            way_out = "start a distributed.Client first, or give one as scheduler="
+            raise ArgumentError(f'options: scheduler="distributed" finds no client; {way_out}') from error
     elif asked is not None:
         get = asked if callable(asked) and not hasattr(asked, "get") else asked.get
     return get
@@ -153,6 +156,9 @@ def run(graph: Graph, keys: Any, made: Plan) -> Any:
     both may have been read.
     """
     files = [node.op.reader.resource for node in walk(made.after) if isinstance(node.op, Open)]
+    if made.settings.scheduler == "processes":
+        for file in files:
+            check_shared(file.name)
     _confirm(files)
     try:
         found = _run(graph, keys, made)
@@ -177,6 +183,12 @@ def _run(graph: Graph, keys: Any, made: Plan) -> Any:
             return _directly(graph, keys)
         get = _threads(made.settings.workers)
     return get(graph, keys)
+
+
+def check_shared(name: str) -> None:
+    """Raise ``ArgumentError`` for a file that other processes cannot see."""
+    if "memory://" in name:
+        raise ArgumentError(f'{name} is in the memory of this process only; use scheduler="threads", or a file on disk')
 
 
 def _directly(graph: Graph, keys: Any) -> Any:

@@ -56,6 +56,7 @@ class Builder:
         self._named = named
         self._scratch = scratch
         self._providers: dict[int, Provider] = {}
+        self._decodings: list[Decoding] = []
         self._in_turn: dict[str, int] = {}
         """How many pieces each file comes in that is decoded in turn, by the name of the pieces."""
         for node, slot in plan.slots.items():
@@ -130,11 +131,17 @@ class Builder:
         (node,) = stage.nodes
         assert isinstance(node.op, Source)
         decoding = Decoding(node.op, node.spec)
+        self._decodings.append(decoding)
         before: list[Key] = []
         for row, _ in stage.grid.cells:
             self.graph[(name, row, 0)] = (decoding, stage.grid.region(row, 0), *before)
             before = [(name, row, 0)]
         self._in_turn[name] = stage.grid.rows
+
+    def close(self) -> None:
+        """Let go of files that are open between tasks: to be called when the run has ended, or failed."""
+        for decoding in self._decodings:
+            decoding.close()
 
     def finished(self) -> Graph:
         """The graph, with files that are decoded in turn held back, so that little of them is in memory at a time.

@@ -12,6 +12,7 @@ from typing import Any
 
 from imgrs.errors import ArgumentError, ArgumentTypeError, SaveError
 from imgrs.io.atomic import refusals_told, take_place, temporary_folder, working_folder
+from imgrs.io.files import FolderEncoder
 from imgrs.io.format import Encoder
 from imgrs.run.journal import Journal, journal_of
 
@@ -26,6 +27,14 @@ def path_of(target: Any) -> str | None:
     if callable(getattr(target, "write", None)):
         return None
     raise ArgumentTypeError(f"save: target must be a path, a URL or a binary file object, got {type(target).__name__}")
+
+
+def names(target: Any, encoder: Encoder) -> list[str]:
+    """What a save writes, by names that are equal for equal files; nothing of file objects and streams."""
+    path = path_of(target)
+    if path is None or _is_stream(path):
+        return []
+    return list(encoder.parts(path if "://" in path else os.path.realpath(path)).values())
 
 
 @contextmanager
@@ -126,8 +135,19 @@ def _beside(url: str, encoder: Encoder) -> Iterator[str]:
 
 
 def _check_replaceable(target: str, encoder: Encoder) -> None:
-    """A folder is replaced by a format of folders only, and only where an image of that format is in it."""
-    for name in encoder.parts(target).values():
+    """A folder is replaced by a format of folders only, and only where an image of that format is in it; a file by a file.
+
+    Raises ``SaveError``, also where the folder that it goes into is not there.
+    """
+    around = os.path.dirname(target)
+    if not os.path.isdir(around):
+        raise SaveError(f"{target} could not be written: there is no folder {around}; create the folder first")
+    documents = encoder.documents() if isinstance(encoder, FolderEncoder) else {}
+    for part, name in encoder.parts(target).items():
+        if encoder.folder and part not in documents and os.path.isfile(name):
+            raise SaveError(
+                f"{name} is a file, and this format is a folder; remove the file or save under another name"
+            )
         if os.path.isdir(name) and not (encoder.folder and os.path.exists(os.path.join(name, encoder.folder))):
             raise SaveError(f"{name} is a folder, not an image of this format; remove it or save under another name")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,7 +21,7 @@ from imgrs.io.format import Encoder, Placed, TileEncoder, WholeEncoder
 from imgrs.io.metadata import fitting
 from imgrs.plan.choose import WAITING_PER_WORKER, plan
 from imgrs.plan.stages import ANYWHERE, Plan, Sink
-from imgrs.run.engine import Arrays, local_names, run, scratch_folder
+from imgrs.run.engine import Arrays, check_shared, local_names, run, scratch_folder
 from imgrs.run.graph import Builder, Key
 from imgrs.run.journal import Entry, Journal
 from imgrs.run.landing import landing, path_of, resumable
@@ -53,6 +53,9 @@ def save(
 
     With ``resume`` a save (of one image) that its process did not live to finish is gone on with. Raises ``SaveError``.
     """
+    for output in outputs:
+        if settings.scheduler == "processes" and output.encoder.folder:
+            check_shared(path_of(output.target) or "")
     with ExitStack() as stack:
         journal = None
         if resume:
@@ -66,7 +69,7 @@ def save(
         sinks = [*(_sink(output.encoder) for output in outputs), *(ANYWHERE for _ in statistics)]
         made = plan([*(output.node for output in outputs), *statistics], settings, sinks)
         scratch = stack.enter_context(scratch_folder(made))
-        builder = Builder(made, local_names(made), scratch)
+        builder = stack.enter_context(closing(Builder(made, local_names(made), scratch)))
         files: list[_TiledFile | _WholeFile] = []
         for place, (output, path) in enumerate(zip(outputs, paths, strict=True)):
             if isinstance(output.encoder, TileEncoder):
@@ -86,7 +89,11 @@ def sink_of(spec: Spec, format: str | None) -> Sink:
     """How the tiles of an image are made for a file of a format; for an array where it is None."""
     if format is None:
         return ANYWHERE
-    return _sink(format_for(None, format).encoder(spec, {}, {}))
+    try:
+        return _sink(format_for(None, format).encoder(spec, {}, {}))
+    except ArgumentError as error:
+        told = str(error).replace("save: format must", "explain: sink must").replace("save:", "explain:")
+        raise type(error)(told) from None
 
 
 def _sink(encoder: Encoder) -> Sink:

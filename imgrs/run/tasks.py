@@ -1,11 +1,13 @@
 """What runs inside a task: make a tile, then hand it on, keep it, or gather a statistic of it.
 
-Everything here is a plain function or a small picklable value; no task holds an open file.
+Everything here is a plain function or a small picklable value that holds no open file; but for ``Decoding``, which stays in
+this process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -124,15 +126,27 @@ class Decoding:
         self._strips: Iterator[Pixels] | None = None
         self._rest: Pixels | None = None
         """Rows that were decoded and not yet given out."""
+        self._lock = threading.Lock()
+        self._closed = False
 
     def __call__(self, region: Region, *after: Any) -> Pixels:
         """The pixels of ``region``: rows that follow those of the call before; what is in ``after`` was only waited for."""
-        if self._strips is None:
-            self._strips = self._source.strips()
-        pixels = self._rows(region, self._strips)
-        if region.bottom == self._spec.height:  # it may have something to say of what stands behind the pixels
-            next(self._strips, None)
-        return pixels
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the run that this belongs to has ended")
+            if self._strips is None:
+                self._strips = self._source.strips()
+            pixels = self._rows(region, self._strips)
+            if region.bottom == self._spec.height:  # it may have something to say of what stands behind the pixels
+                next(self._strips, None)
+            return pixels
+
+    def close(self) -> None:
+        """Let go of the file and its decoder, whoever still holds this."""
+        with self._lock:
+            self._closed, self._rest = True, None
+            if isinstance(self._strips, Generator):
+                self._strips.close()
 
     def _rows(self, region: Region, strips: Iterator[Pixels]) -> Pixels:
         first = next(strips) if self._rest is None else self._rest
