@@ -461,13 +461,16 @@ Made by `python -m tests.test_formats`: each cell was tried on a file.
 
 **Holds**: what is written, by depth; all of it is read again, if the format is.
 **Header only**: opening reads a small part of the file.
-**Region**: only what is needed is read and decoded; elsewhere a file is decoded once per run, into memory or, where that
-does not fit the limit, into a scratch file. A large JPEG with restart markers, as it is saved here, has regions too.
+**Region**: only what is needed is read and decoded. Elsewhere a file is decoded once per run. PNG and large baseline JPEG
+are decoded by tasks in turn, from the top down, and rows are dropped when their tiles are done (decisions 12 and 13).
+Others are decoded whole, and so are those with processes or on a cluster: into memory or, where that does not fit the
+limit, into a scratch file. A large JPEG with restart markers, as it is saved here, has regions too.
 **Smaller**: reductions that the decoder makes, for shrinking while loading.
 **Pages**: `page=` and `n_frames`.
 **Streamed**: written in memory that does not grow with the image; elsewhere the whole image is encoded at once.
 **Parallel**: encoded by the tasks that make the pixels.
-**Metadata**: what goes from a source to the file.
+**Metadata**: what goes from a source to the file, a color profile where it is of the color space that is saved; what is
+not listed stays behind.
 **Decoded by**: what the limit `imgrs.max-decode-bytes` applies to.
 **Side**: the most pixels a side.
 
