@@ -330,6 +330,7 @@ METADATA: dict[str, Any] = {
     "exif": b"",
     "xmp": b"<x/>",
     "text": {"a": "b"},
+    "comment": b"a comment",
 }
 
 
@@ -493,7 +494,8 @@ OPTIONS = """\
 ## Options of `save`
 
 What each takes, and in brackets what it is unless given; flags are True or False.
-`dpi`, `icc_profile`, `exif` (also as Pillow's `Exif`), `xmp` and `text` are the source's unless given.
+`dpi`, `icc_profile`, `exif` (also as Pillow's `Exif`), `xmp`, `text` and a JPEG's `comment` are the source's
+unless given.
 Every format takes `metadata=False`, which leaves those of the source out, and the engine's options
 (`help(imgrs.options)`); those that are streamed take `resume=True`.
 

@@ -87,6 +87,21 @@ def test_a_profile_of_another_color_space_stays_behind(extension: str, tmp_path:
             assert found == (like(space) if mode == target else None), (mode, target)
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_comments_go_along_to_jpeg(options: dict[str, Any], tmp_path: Path) -> None:
+    for extension, comment in (("jpg", b"seen at dawn"), ("gif", b"seen at dusk")):
+        image("RGB", "uint8").to_pil().save(tmp_path / f"a.{extension}", comment=comment)
+        imgrs.open(tmp_path / f"a.{extension}").save(tmp_path / "b.jpg", **options)
+        assert Pillow.open(tmp_path / "b.jpg").info["comment"] == comment
+    image("RGB", "uint8").to_pil().save(tmp_path / "a.gif", comment=b"x" * 70_000)
+    imgrs.open(tmp_path / "a.gif").save(tmp_path / "b.jpg", **options)
+    assert "comment" not in Pillow.open(tmp_path / "b.jpg").info
+    with pytest.raises(imgrs.ArgumentError, match="65,533"):
+        image("RGB", "uint8").save(tmp_path / "b.jpg", comment=b"x" * 65_534, **options)
+    image("RGB", "uint8").save(tmp_path / "b.jpg", comment=b"x" * 65_533, **options)
+    assert imgrs.open(tmp_path / "b.jpg").info["comment"] == b"x" * 65_533
+
+
 def _exif() -> Pillow.Exif:
     """EXIF with a tag of each kind, in each directory."""
     exif = Pillow.Exif()
