@@ -495,7 +495,7 @@ class Image(Collection):
 
         ``"-"`` is the standard output. What the source says beside its pixels (``info``) goes along where the format can
         hold it, unless ``metadata=False`` or an option says otherwise (``dpi``, ``exif``, ``icc_profile``, ``xmp``). The
-        file appears when it is whole; until then the old one stays (a folder behind a URL is removed first).
+        file appears when it is whole; until then the old one stays (behind a URL, a folder is moved at the end).
 
         A save with ``resume=True`` that is killed goes on where it stopped when it is called again with ``resume=True``:
         what is done lies in a folder beside the target. It is refused when the source, the pipeline, an option or

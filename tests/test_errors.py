@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -223,7 +224,22 @@ def test_a_failed_save_leaves_the_old_file(photo: Array, tmp_path: Path) -> None
     assert [p.name for p in tmp_path.iterdir()] == ["photo.tif"]
 
 
-def test_a_full_disk_leaves_the_old_file(photo: Array, tmp_path: Path) -> None:
+def test_a_full_disk_enospc_leaves_the_old_file(photo: Array, tmp_path: Path, monkeypatch: Any) -> None:
+    def full(descriptor: int) -> None:  # systems that set blocks aside late say so when the file is brought to the disk
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "photo.tif"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(imgrs.SaveError, match="No space left"):
+        imgrs.fromarray(photo).save(path)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["photo.tif"]
+    with pytest.raises(imgrs.SaveError, match="No space left"):
+        imgrs.fromarray(photo).save("/dev/full", "TIFF")
+
+
+def test_a_limit_on_file_sizes_leaves_the_old_file(photo: Array, tmp_path: Path) -> None:
     path = tmp_path / "photo.tif"
     path.write_bytes(b"old")
     script = (
@@ -240,7 +256,7 @@ def test_a_full_disk_leaves_the_old_file(photo: Array, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["photo.tif"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_save_leaves_the_old_file(how: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "photo.tif").write_bytes(b"old")
     script = (

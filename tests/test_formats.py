@@ -30,6 +30,7 @@ from imgrs.io.format import Encoder, Format, Reader, TileEncoder
 from imgrs.io.resource import FileResource
 from imgrs.io.tiff_decode import NAMES as COMPRESSIONS
 from imgrs.types import Region
+from tests.samples import profile
 from tests.test_files import pixels
 
 Array = npt.NDArray[Any]
@@ -325,10 +326,11 @@ def parallel(format: Format, folder: Path) -> str:
 
 METADATA: dict[str, Any] = {
     "dpi": (300, 300),
-    "icc_profile": b"profile" * 30,
+    "icc_profile": profile(),
     "exif": b"",
     "xmp": b"<x/>",
     "text": {"a": "b"},
+    "comment": b"a comment",
 }
 
 
@@ -460,13 +462,16 @@ Made by `python -m tests.test_formats`: each cell was tried on a file.
 
 **Holds**: what is written, by depth; all of it is read again, if the format is.
 **Header only**: opening reads a small part of the file.
-**Region**: only what is needed is read and decoded; elsewhere a file is decoded once per run, into memory or, where that
-does not fit the limit, into a scratch file. A large JPEG with restart markers, as it is saved here, has regions too.
+**Region**: only what is needed is read and decoded. Elsewhere a file is decoded once per run. PNG and large baseline JPEG
+are decoded by tasks in turn, from the top down, and rows are dropped when their tiles are done (decisions 12 and 13).
+Others are decoded whole, and so are those with processes or on a cluster: into memory or, where that does not fit the
+limit, into a scratch file. A large JPEG with restart markers, as it is saved here, has regions too.
 **Smaller**: reductions that the decoder makes, for shrinking while loading.
 **Pages**: `page=` and `n_frames`.
 **Streamed**: written in memory that does not grow with the image; elsewhere the whole image is encoded at once.
 **Parallel**: encoded by the tasks that make the pixels.
-**Metadata**: what goes from a source to the file.
+**Metadata**: what goes from a source to the file, a color profile where it is of the color space that is saved; what is
+not listed stays behind.
 **Decoded by**: what the limit `imgrs.max-decode-bytes` applies to.
 **Side**: the most pixels a side.
 
@@ -489,7 +494,8 @@ OPTIONS = """\
 ## Options of `save`
 
 What each takes, and in brackets what it is unless given; flags are True or False.
-`dpi`, `icc_profile`, `exif` (also as Pillow's `Exif`), `xmp` and `text` are the source's unless given.
+`dpi`, `icc_profile`, `exif` (also as Pillow's `Exif`), `xmp`, `text` and a JPEG's `comment` are the source's
+unless given.
 Every format takes `metadata=False`, which leaves those of the source out, and the engine's options
 (`help(imgrs.options)`); those that are streamed take `resume=True`.
 

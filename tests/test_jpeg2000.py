@@ -16,6 +16,7 @@ from imgrs.errors import ArgumentError, CorruptImageError, SaveError, Unsupporte
 from imgrs.io.boxes import boxes
 from imgrs.io.resource import BytesResource
 from imgrs.types import Region
+from tests.samples import profile
 from tests.test_files import pixels
 from tests.test_formats import image, reader_of
 
@@ -93,7 +94,7 @@ def test_metadata_stands_in_boxes(tmp_path: Path) -> None:
     exif = Pillow.Exif()
     exif[0x010E], exif[0x0112] = "a title", 6
     packet = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'></x:xmpmeta>"
-    said: dict[str, Any] = {"exif": exif.tobytes(), "xmp": packet, "icc_profile": b"profile" * 20, "dpi": (300, 72)}
+    said: dict[str, Any] = {"exif": exif.tobytes(), "xmp": packet, "icc_profile": profile(), "dpi": (300, 72)}
     for dtype in ("uint8", "uint16"):
         path = tmp_path / f"{dtype}.jp2"
         image("RGBA", dtype).save(path, **said)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image as Pillow
 
 import imgrs
+from tests.samples import profile
 from tests.test_formats import image
 
 
@@ -64,6 +65,41 @@ def test_text_and_xmp_go_along(tmp_path: Path) -> None:
     image("RGB", "uint8").save(tmp_path / "t.png", text={"Title": "Größe"})
     assert Pillow.open(tmp_path / "t.png").text["Title"] == "Größe"  # type: ignore[attr-defined]  # a PNG has it
     assert imgrs.open(tmp_path / "t.png").info["text"] == {"Title": "Größe"}
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "tif", "webp", "jp2", "avif"])
+def test_a_profile_of_another_color_space_stays_behind(extension: str, tmp_path: Path) -> None:
+    made = profile()
+
+    def like(space: bytes) -> bytes:
+        return made[:16] + space + made[20:]
+
+    for mode, space in (("CMYK", b"CMYK"), ("RGB", b"RGB "), ("L", b"GRAY")):
+        image(mode, "uint8").save(tmp_path / "a.tif", icc_profile=like(space))
+        img = imgrs.open(tmp_path / "a.tif")
+        for target in ("L", "RGB", "CMYK"):
+            if target == "CMYK" and extension not in ("jpg", "tif"):
+                continue
+            if target == "L" and extension in ("webp", "avif"):
+                continue
+            img.convert(target).save(tmp_path / f"b.{extension}")
+            found = imgrs.open(tmp_path / f"b.{extension}").info.get("icc_profile")
+            assert found == (like(space) if mode == target else None), (mode, target)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_comments_go_along_to_jpeg(options: dict[str, Any], tmp_path: Path) -> None:
+    for extension, comment in (("jpg", b"seen at dawn"), ("gif", b"seen at dusk")):
+        image("RGB", "uint8").to_pil().save(tmp_path / f"a.{extension}", comment=comment)
+        imgrs.open(tmp_path / f"a.{extension}").save(tmp_path / "b.jpg", **options)
+        assert Pillow.open(tmp_path / "b.jpg").info["comment"] == comment
+    image("RGB", "uint8").to_pil().save(tmp_path / "a.gif", comment=b"x" * 70_000)
+    imgrs.open(tmp_path / "a.gif").save(tmp_path / "b.jpg", **options)
+    assert "comment" not in Pillow.open(tmp_path / "b.jpg").info
+    with pytest.raises(imgrs.ArgumentError, match="65,533"):
+        image("RGB", "uint8").save(tmp_path / "b.jpg", comment=b"x" * 65_534, **options)
+    image("RGB", "uint8").save(tmp_path / "b.jpg", comment=b"x" * 65_533, **options)
+    assert imgrs.open(tmp_path / "b.jpg").info["comment"] == b"x" * 65_533
 
 
 def _exif() -> Pillow.Exif:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,3 +174,12 @@ def test_reads_are_whole_tiles_of_the_file(tmp_path: Path) -> None:
     assert made.forecast.read_bytes == lengths[:2, :2].sum()
     assert made.forecast.stored_bytes == lengths.sum()
     assert plan([img.brightness(3)._node], settings()).forecast.read_bytes == lengths.sum()
+
+
+def test_forecasts_count_the_tiles_that_reading_keeps() -> None:
+    script = (
+        "from imgrs.io import segments\nsegments.LIMIT = 12_345\n"
+        "from imgrs.plan import measure\nprint(measure.SHARED_TILES)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(run.stdout) == 12_345

@@ -80,6 +80,34 @@ def test_what_changed_is_refused(memory: Any) -> None:
         img.compute()
 
 
+@pytest.mark.parametrize("scheduler", ["threads", "sync"])
+def test_a_file_that_changes_during_a_run_is_refused(scheduler: str, memory: Any, tmp_path: Path) -> None:
+    old, new = (np.full((600, 600, 3), value, np.uint8) for value in (1, 2))
+
+    def written(pixels: Any) -> bytes:
+        file = io.BytesIO()
+        tifffile.imwrite(file, pixels, tile=(128, 128), photometric="rgb")
+        return file.getvalue()
+
+    def changing(tile: Any) -> Any:
+        if memory.cat_file("/a.tif") == written(old):
+            memory.pipe_file("/a.tif", written(new))
+        return tile
+
+    memory.pipe_file("/a.tif", written(old))
+    (tmp_path / "b.tif").write_bytes(b"old")
+    img = imgrs.open("memory://a.tif")
+    np.testing.assert_array_equal(img.compute(), old)
+    remote._blocks.__init__(32 << 20)  # type: ignore[misc]  # emptied
+    options: dict[str, Any] = {"scheduler": scheduler, "chunks": (128, 128), "workers": 2}
+    with pytest.raises(SourceChangedError, match=r"memory://a\.tif"):
+        img.map_tiles(changing).save(tmp_path / "b.tif", **options)
+    assert (tmp_path / "b.tif").read_bytes() == b"old"
+    with pytest.raises(SourceChangedError, match=r"memory://a\.tif"):
+        img.compute(**options)
+    np.testing.assert_array_equal(imgrs.open("memory://a.tif").compute(), new)
+
+
 def test_what_is_not_there_and_what_is_not_known(memory: Any) -> None:
     with pytest.raises(ImageNotFoundError):
         imgrs.open("memory://nothing.tif")

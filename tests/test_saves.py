@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from PIL import Image as Pillow
 
 import imgrs
 from imgrs.errors import ArgumentError, ArgumentTypeError, SaveError
+from imgrs.io.atomic import temporary_folder
 from imgrs.io.tiff import TiffReader
 from tests.test_files import pixels
 
@@ -314,8 +316,50 @@ def test_a_terminated_save_leaves_the_old_file_and_the_next_one_sweeps(tmp_path:
     run = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.PIPE)
     while not (tmp_path / "started").exists():
         time.sleep(0.02)
-    run.terminate()
+    os.kill(run.pid, signal.SIGTERM)
     run.communicate(timeout=60)
+    assert run.returncode == -signal.SIGTERM
     assert (tmp_path / "a.tif").read_bytes() == b"old"
     imgrs.new("L", (5, 5)).save(tmp_path / "b.tif")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "b.tif", "started"]
+
+
+LEFT = """
+import os, signal, sys, imgrs
+def die(tile):
+    os.kill(os.getpid(), signal.SIGKILL)
+img = imgrs.open('a.png').flip_top_bottom().map_tiles(die if sys.argv[1] == 'die' else lambda tile: tile)
+img.save('memory://a.tif', memory_limit='40MiB', workers=1, chunks=(256, 256))
+"""
+
+
+def test_what_a_killed_process_left_in_the_folder_of_temporary_files_goes_with_the_next_run(tmp_path: Path) -> None:
+    imgrs.fromarray(np.random.default_rng(0).integers(0, 256, (3_000, 2_500, 3), np.uint8)).save(
+        tmp_path / "a.png", compress_level=1
+    )
+    for how, code, left in (("die", -signal.SIGKILL, 2), ("die", -signal.SIGKILL, 2), ("live", 0, 0)):
+        run = subprocess.run(
+            [sys.executable, "-c", LEFT, how],
+            cwd=tmp_path,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == code, run.stderr
+        assert len(list(tmp_path.glob("imgrs-*"))) == left  # pixels of the PNG, and the TIFF on its way to the URL
+
+
+def test_work_of_live_processes_and_of_other_hosts_is_not_swept(tmp_path: Path, monkeypatch: Any) -> None:
+    with temporary_folder(str(tmp_path), ".imgrs-work") as live, monkeypatch.context() as patch:
+        patch.setattr("platform.node", lambda: "other")
+        with temporary_folder(str(tmp_path), ".imgrs-work") as distant:
+            shutil.copytree(distant, dead := distant.replace(f"-{os.getpid()}-", "-4194305-"))
+        patch.undo()
+        shutil.copytree(live, ours := live.replace(f"-{os.getpid()}-", "-4194305-"))
+        assert os.path.exists(ours)
+        imgrs.new("L", (5, 5)).save(tmp_path / "b.tif")
+        assert os.path.exists(live)
+        assert os.path.exists(dead)
+        assert not os.path.exists(ours)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([os.path.basename(dead), "b.tif"])

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +116,49 @@ def test_a_killed_save_goes_on(tmp_path: Path) -> None:
     assert {name: path.read_bytes() for name, path in written.items()} == {
         name: path.read_bytes() for name, path in expected.items()
     }
+
+
+KILLED_LANDING = """
+import os, signal, sys, imgrs
+from imgrs.io import atomic
+calls = 0
+def dying(real):
+    def wrapped(*arguments, **options):
+        global calls
+        result = real(*arguments, **options)
+        calls += 1
+        if calls == int(sys.argv[1]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return wrapped
+os.rename, os.replace, atomic._exchange = dying(os.rename), dying(os.replace), dying(atomic._exchange)
+imgrs.new('L', (90, 70)).save('a.dzi', tile=32, resume=sys.argv[2] == 'resume')
+"""
+
+
+@pytest.mark.parametrize("how", ["whole", "resume"])
+def test_a_kill_between_the_names_leaves_no_image_or_one_that_is_right(how: str, tmp_path: Path) -> None:
+    imgrs.new("L", (90, 70)).save(tmp_path / "expected.dzi", tile=32)
+    right = {len(files(tmp_path / "expected_files")): b'Width="90"'}
+    seen = set()
+    for calls in range(1, 20):
+        shutil.rmtree(tmp_path / "a_files", ignore_errors=True)
+        shutil.rmtree(tmp_path / ".imgrs-resume-a.dzi", ignore_errors=True)
+        imgrs.new("L", (300, 310)).save(tmp_path / "a.dzi", tile=32)
+        (tmp_path / "a.dzi").chmod(0o640)
+        right[len(files(tmp_path / "a_files"))] = b'Width="300"'
+        arguments = [sys.executable, "-c", KILLED_LANDING, str(calls), how]
+        run = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert run.returncode in (0, -signal.SIGKILL), run.stderr
+        if (tmp_path / "a.dzi").exists():
+            assert right[len(files(tmp_path / "a_files"))] in (tmp_path / "a.dzi").read_bytes()
+        seen.add((run.returncode, (tmp_path / "a.dzi").exists()))
+        imgrs.new("L", (90, 70)).save(tmp_path / "a.dzi", tile=32, resume=how == "resume")
+        assert sorted(files(tmp_path / "a_files")) == sorted(files(tmp_path / "expected_files"))
+        if run.returncode == 0:
+            break
+    assert seen == {(-signal.SIGKILL, True), (-signal.SIGKILL, False), (0, True)}
+    assert (tmp_path / "a.dzi").stat().st_mode & 0o777 == 0o640
 
 
 def test_folders_go_to_urls() -> None:

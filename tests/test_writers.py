@@ -16,6 +16,7 @@ import imgrs
 from imgrs.errors import ArgumentError
 from imgrs.io import jpeg_write, png_write
 from imgrs.io.jpeg_markers import read_header
+from tests import samples
 from tests.test_files import pixels
 
 Array = npt.NDArray[Any]
@@ -101,7 +102,7 @@ def _coded(data: bytes) -> int:
 
 @pytest.mark.parametrize("extension", ["png", "jpg"])
 def test_metadata_is_written_as_pillow_writes_it(extension: str, tmp_path: Path) -> None:
-    profile = b"not really a profile" * 50
+    profile = samples.profile()
     exif = Pillow.Exif()
     exif[0x010E] = "a title"
     path = tmp_path / f"a.{extension}"

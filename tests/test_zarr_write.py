@@ -252,15 +252,30 @@ def test_stores_go_to_urls(tmp_path: Path, memory: Any) -> None:
     assert there == content(tmp_path / "b.zarr")
 
 
-def test_a_store_that_failed_at_a_url_is_no_image(memory: Any, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("name", ["a.zarr", "a.dzi", "a.iiif"])
+@pytest.mark.parametrize("place", ["memory://out", "file://{}/out"])
+def test_a_save_that_fails_at_a_url_leaves_the_old_image(name: str, place: str, memory: Any, tmp_path: Path) -> None:
     def broken(tile: Array) -> Array:
         raise ZeroDivisionError
 
-    imgrs.new("L", (90, 90)).save("memory://out/a.zarr")
-    with pytest.raises(imgrs.ComputeError):
-        imgrs.new("L", (90, 90)).map_tiles(broken).save("memory://out/a.zarr")
-    assert not memory.exists("/out/a.zarr/zarr.json")
+    url = f"{place.format(tmp_path)}/{name}"
+    system, folder = fsspec.core.url_to_fs(url.rpartition("/")[0])
+    new = imgrs.fromarray(pixels("uint8", 1, (90, 70)))
+    new.save(url, tile=32)
+    imgrs.new("L", (900, 700)).save(url, tile=32)
+    old = {path: system.cat_file(path) for path in system.find(folder)}
+    for failing in (new.map_tiles(broken), imgrs.new("L", (900, 700)).map_tiles(broken)):
+        with pytest.raises(imgrs.ComputeError):
+            failing.save(url, tile=32)
+        assert {path: system.cat_file(path) for path in system.find(folder)} == old
+    new.save(url, tile=32)
+    (tmp_path / "local").mkdir()
+    new.save(tmp_path / "local" / name, tile=32)
+    there = {path.removeprefix(f"{folder}/"): system.cat_file(path) for path in system.find(folder)}
+    assert there == content(tmp_path / "local")
 
+
+def test_a_store_that_cannot_be_written_is_told(memory: Any, monkeypatch: Any) -> None:
     def full(self: Any, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
         raise OSError("no space left")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import platform
 import re
 import shutil
 import stat
@@ -14,29 +15,50 @@ from contextlib import contextmanager
 
 from imgrs.errors import ImgrsError, SaveError
 
-_NAME = re.compile(r"\.imgrs-(\d+)-")
+_LOCK = "lock"
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux's renameat2
 _HERE = -100  # AT_FDCWD: paths are as they are
 
 
 @contextmanager
 def working_folder(path: str) -> Iterator[str]:
-    """A temporary folder beside ``path``, removed in the end with whatever is still in it.
+    """A temporary folder beside ``path``: what is made in it takes its name by ``take_place``.
 
-    What is made in it takes its name by ``take_place``. Raises ``SaveError`` for what the system refuses;
-    ``KeyboardInterrupt`` and imgrs's own errors propagate.
+    Raises ``SaveError`` for what the system refuses; ``KeyboardInterrupt`` and imgrs's own errors propagate.
     """
     beside = os.path.dirname(os.path.realpath(path))
-    _sweep(beside)
-    with refusals_told(path):
-        folder = tempfile.mkdtemp(prefix=f".imgrs-{os.getpid()}-", dir=beside)
-        try:
-            yield folder
-        finally:
-            with contextlib.suppress(OSError):
-                # Tasks of a run that failed may still write: under another name, they cannot while it is emptied.
-                os.rename(folder, f"{folder}-gone")
-            remove(f"{folder}-gone")
+    with refusals_told(path), temporary_folder(beside, ".imgrs-work") as folder:
+        yield folder
+
+
+@contextmanager
+def temporary_folder(beside: str, name: str) -> Iterator[str]:
+    """A folder in ``beside`` that begins with ``name``, removed in the end with whatever is still in it.
+
+    Before, those of this host go whose processes were killed: while a process lives, it holds a lock in its folder. Those
+    of other hosts are left alone, as a shared disk need not show their locks.
+    """
+    import fcntl
+
+    ours = f"{name}-{re.sub(r'[^a-zA-Z0-9.]', '_', platform.node())}-"
+    _sweep(beside, ours)
+    folder = tempfile.mkdtemp(prefix=f"{name}.new-", dir=beside)  # no sweep knows it by this name
+    lock = open(os.path.join(folder, _LOCK), "w")  # noqa: SIM115  # closed before the folder goes, as NFS wants it
+    try:
+        with contextlib.suppress(
+            OSError
+        ):  # where there are no locks, a sweep gets none either, and lets all folders be
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        known = os.path.join(beside, f"{ours}{os.getpid()}-{folder.rpartition('-')[2]}")
+        os.rename(folder, known)
+        folder = known
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):
+            # Tasks of a run that failed may still write: under another name, they cannot while it is emptied.
+            os.rename(folder, f"{folder}-gone")
+        lock.close()
+        remove(f"{folder}-gone")
 
 
 @contextmanager
@@ -51,22 +73,24 @@ def refusals_told(path: str) -> Iterator[None]:
         raise SaveError(f"{path} could not be written: {error.strerror or error}{kept}") from error
 
 
-def take_place(temporary: str, target: str) -> None:
-    """Let a finished file or folder have the name ``target``, in one step, and drop what had it before.
+def take_place(temporary: str, target: str, like: str | None = None) -> None:
+    """Let a finished file or folder have the name ``target``, in one step; a folder that had it is then ``temporary-old``.
 
-    Mode bits of what is replaced are kept.
+    Mode bits of what is replaced are kept, or those of ``like``.
     """
     folder = os.path.dirname(target)
     if os.path.isdir(temporary):
-        os.chmod(temporary, _mode(target, 0o777))
+        os.chmod(temporary, _mode(like or target, 0o777))
         os.sync()
         if os.path.isdir(target):
-            _exchange(temporary, target)
-            remove(temporary)
+            moving = f"{temporary}-old"  # a save that goes on must not find old tiles among its own
+            remove(moving)
+            os.rename(temporary, moving)
+            _exchange(moving, target)
         else:
             os.rename(temporary, target)
     else:
-        os.chmod(temporary, _mode(target, 0o666))
+        os.chmod(temporary, _mode(like or target, 0o666))
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -87,7 +111,7 @@ def _exchange(one: str, other: str) -> None:
     swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if os.name == "posix" else None
     if swap is not None and swap(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0:
         return
-    aside = f"{one}-old"
+    aside = f"{one}-aside"
     os.rename(other, aside)
     os.rename(one, other)
     os.rename(aside, one)
@@ -103,23 +127,18 @@ def _mode(target: str, usual: int) -> int:
         return usual & ~umask
 
 
-def _sweep(folder: str) -> None:
-    """Remove temporaries that processes which no longer run have left in ``folder``."""
+def _sweep(folder: str, ours: str) -> None:
+    """Remove the temporary folders of this host in ``folder`` that no process holds a lock in."""
+    import fcntl
+
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
-            found = _NAME.match(entry.name)
-            if found and not _runs(int(found[1])):
+            if not (entry.name.startswith(ours) and entry.is_dir(follow_symlinks=False)):
+                continue
+            with contextlib.suppress(OSError):  # it is held, is another user's, or went in the meantime
+                with open(os.path.join(entry.path, _LOCK), "r+") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 remove(entry.path)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _sync(path: str) -> None:

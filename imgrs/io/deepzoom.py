@@ -34,7 +34,11 @@ class DeepZoomFormat(TilesFormat):
 
 @dataclass(frozen=True)
 class DeepZoomEncoder(TilesEncoder):
-    """A Deep Zoom image. The folder of tiles takes its name first, then the document that refers to it."""
+    """A Deep Zoom image: two names, which cannot change in one step.
+
+    An old document goes first, then the folders of tiles change places, then the new document comes: where the process is
+    killed between, the image is missing, never mixed of old and new.
+    """
 
     folder: ClassVar[str] = "0"
 

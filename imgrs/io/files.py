@@ -40,12 +40,7 @@ class FolderEncoder(TileEncoder):
         return level << LEVEL | box.left // self.unit[0] << COLUMN | box.top // self.unit[1]
 
     def begin(self, path: str) -> int:
-        if "://" in path:
-            from imgrs.io.remote import forget
-
-            for address in self.parts(path).values():
-                forget(address, self.folder)
-        else:
+        if "://" not in path:
             os.makedirs(path, exist_ok=True)
         return 0
 

@@ -9,7 +9,7 @@ import io
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from imgrs.types import Pixels
+from imgrs.types import Pixels, Spec
 
 ORIENTATION = 0x0112
 TURNS = {
@@ -17,6 +17,8 @@ TURNS = {
     6: "rotate_270", 7: "transverse", 8: "rotate_90",
 }  # fmt: skip
 """The turn that sets an image of each orientation upright."""
+SPACES = {"gray": b"GRAY", "srgb": b"RGB ", "cmyk": b"CMYK"}
+"""What a color profile for an image of each encoding says at byte 16 (ICC.1:2022, 7.2.6)."""
 
 
 def orientation(info: Mapping[str, Any]) -> int:
@@ -71,6 +73,14 @@ def _orientation_at(data: bytes) -> tuple[int, int, Literal["little", "big"]] | 
         if number(entry, 2) == ORIENTATION and size is not None and number(entry + 4, 4) == 1:
             return entry + 8, size, order
     return None
+
+
+def fitting(info: Mapping[str, Any], spec: Spec) -> dict[str, Any]:
+    """The metadata that is true of an image like ``spec``: without a color profile that is of another color space."""
+    found = dict(info)
+    if "icc_profile" in found and found["icc_profile"][16:20] != SPACES.get(spec.encoding):
+        del found["icc_profile"]
+    return found
 
 
 def turned_upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from imgrs.io.format import Choices, Encoder, Reader
+from imgrs.errors import ArgumentError
+from imgrs.io.format import Choices, Encoder, Options, Reader
 from imgrs.io.pillow import PillowFormat
 from imgrs.io.resource import Resource
 from imgrs.types import Spec
@@ -20,21 +21,29 @@ class JpegFormat(PillowFormat):
     kinds = (("L", "uint8"), ("RGB", "uint8"), ("CMYK", "uint8"))
     options: ClassVar[Choices] = {
         "quality": (1, 100), "optimize": bool, "progressive": bool, "subsampling": (0, 2),
-        "dpi": tuple, "icc_profile": bytes, "exif": bytes, "xmp": bytes,
+        "dpi": tuple, "icc_profile": bytes, "exif": bytes, "xmp": bytes, "comment": bytes,
     }  # fmt: skip
     usual: ClassVar[Mapping[str, Any]] = {"quality": 90}
     notes: ClassVar[Mapping[str, str]] = {"subsampling": "4:4:4, 4:2:2, 4:2:0; 2 unless given, of CMYK 0"}
-    carried = ("dpi", "icc_profile", "exif", "xmp")
+    carried = ("dpi", "icc_profile", "exif", "xmp", "comment")
     longest = 65_500
+    longest_comment: ClassVar[int] = 65_533
 
     def open(self, resource: Resource) -> Reader:
         from imgrs.io.jpeg_read import JpegReader
 
         return JpegReader(resource)
 
+    def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
+        if len(info.get("comment", b"")) > self.longest_comment:  # a GIF's may be
+            info = {name: value for name, value in info.items() if name != "comment"}
+        return super().encoder(spec, info, options)
+
     def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
         from imgrs.io.jpeg_write import JpegEncoder
 
+        if len(options.get("comment", b"")) > self.longest_comment:
+            raise ArgumentError(f"save: JPEG comment must have at most {self.longest_comment:,} bytes")
         if options.get("optimize") or options.get("progressive"):
             return super().checked_encoder(spec, options)  # their tables, or their scans, are of the whole image
         return JpegEncoder(spec, options)

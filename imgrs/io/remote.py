@@ -90,6 +90,9 @@ class UrlResource(Resource):
         if _stamp(_info(*_system(self.url), self.url)) != self.stamp:
             raise SourceChangedError(f"{self.url} changed after it was opened; open it again to use its new content")
 
+    def confirm(self) -> None:
+        self.check()
+
     def _block(self, index: int) -> bytes:
         def fetch() -> np.ndarray[Any, Any]:
             fetched = self._fetched(index * BLOCK, min((index + 1) * BLOCK, self.length))
@@ -201,6 +204,10 @@ class UrlFolder(Folder):
     def check(self) -> None:
         _unchanged(self)
 
+    def confirm(self) -> None:
+        if any(self._stamp(mark) != stamp for mark, stamp in self.stamps):
+            raise SourceChangedError(f"{self.url} changed after it was opened; open it again to use its new content")
+
     def _at(self, name: str) -> tuple[Any, str]:
         system, path = _system(self.url)
         return system, "/".join(part for part in (path.rstrip("/"), name) if part)
@@ -215,15 +222,14 @@ class UrlFolder(Folder):
 
 @functools.lru_cache(maxsize=256)
 def _checked(resource: UrlResource) -> None:
-    """Once in each process: is it still what was opened? Asking at every read would double the requests."""
+    """Once in each process: is it still what was opened? A run asks at its ends; at every read would double the requests."""
     resource.check()
 
 
 @functools.lru_cache(maxsize=256)
 def _unchanged(folder: UrlFolder) -> None:
     """Once in each process: does the folder still have the documents that were opened?"""
-    if any(folder._stamp(mark) != stamp for mark, stamp in folder.stamps):
-        raise SourceChangedError(f"{folder.url} changed after it was opened; open it again to use its new content")
+    folder.confirm()
 
 
 def resource_at(url: str) -> Resource:
@@ -343,14 +349,53 @@ def pipe(url: str, data: bytes) -> None:
         system.pipe_file(target, data)
 
 
+def holds(url: str, mark: str) -> bool:
+    """Whether there is a file behind a URL, or a folder that has the file ``mark``. Raises ``SaveError``."""
+    system, target = _system(url)
+    with _refusals_told(url, "replaced"):
+        system.invalidate_cache()
+        return bool(system.exists(f"{target}/{mark}") or system.isfile(target))
+
+
 def forget(url: str, mark: str) -> None:
-    """Remove the folder behind a URL if it has the file ``mark``; nothing else is removed. Raises ``SaveError``."""
+    """Remove the file behind a URL, or the folder if it has the file ``mark``; else nothing. Raises ``SaveError``."""
     system, target = _system(url)
     with _refusals_told(url, "replaced"):
         system.invalidate_cache()
         if system.exists(f"{target}/{mark}"):
             system.rm(f"{target}/{mark}", recursive=True)  # it is no image from here on
             system.rm(target, recursive=True)
+        elif system.isfile(target):
+            system.rm(target)
+
+
+def discard(url: str) -> None:
+    """Remove what is behind a URL, if anything. Raises ``SaveError``."""
+    system, target = _system(url)
+    with _refusals_told(url, "removed"):
+        system.invalidate_cache()
+        if system.exists(target):
+            system.rm(target, recursive=True)
+
+
+def move(url: str, to: str, mark: str) -> None:
+    """Let a file or a folder behind a URL have another URL, at which there is nothing. Raises ``SaveError``.
+
+    Object stores cannot rename: there each file is copied within the store, ``mark`` last, before the first one goes.
+    """
+    import fsspec
+
+    (system, path), (_, target) = _system(url), _system(to)
+    with _refusals_told(to, f"replaced (what is new is behind {url})"):
+        system.invalidate_cache()
+        if type(system).mv is not fsspec.AbstractFileSystem.mv:
+            system.mv(path, target, recursive=True)
+            return
+        names = system.find(path)
+        for part in ([n for n in names if n != f"{path}/{mark}"], [n for n in names if n == f"{path}/{mark}"]):
+            if part:
+                system.copy(part, [target + name.removeprefix(path) for name in part], on_error="raise")
+        system.rm(path, recursive=True)
 
 
 def put(path: str, url: str) -> None:

@@ -52,6 +52,9 @@ class Resource(ABC):
     def check(self) -> None:  # noqa: B027  # bytes in memory never change
         """Raise ``SourceChangedError`` unless this is still what was opened, where that can be told at little cost."""
 
+    def confirm(self) -> None:  # noqa: B027  # reads of local files tell
+        """Raise ``SourceChangedError`` unless this is still what was opened, where reads cannot tell: at both ends of a run."""
+
     @contextmanager
     def buffer(self) -> Iterator[Any]:
         """All bytes as one buffer, for decoders that want it so."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from imgrs.config import Settings
 from imgrs.graph.node import Node, walk
 from imgrs.graph.op import Source
+from imgrs.io import segments
 from imgrs.plan import cost
 from imgrs.plan.layout import stages_of
 from imgrs.plan.memory import footprint
@@ -24,7 +25,7 @@ WORTH = 0.03
 """Share of a plan's time that another plan, or keeping a node, must save: less is within what the costs are off."""
 AHEAD = 3
 """How many pieces of a file that is decoded in turn are decoded before the first of them is done with."""
-SHARED_TILES = 64 << 20
+SHARED_TILES = segments.LIMIT
 """Bytes of decoded source tiles that tasks share."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import shutil
 import signal
 import tempfile
 import threading
@@ -15,8 +14,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from imgrs.config import Settings
-from imgrs.errors import ArgumentError
+from imgrs.errors import ArgumentError, ImgrsError
 from imgrs.graph.node import Node, walk
+from imgrs.io.atomic import temporary_folder
+from imgrs.io.resource import Resource
 from imgrs.ops.source import FromDask, Open
 from imgrs.plan.choose import plan
 from imgrs.plan.stages import Plan
@@ -149,11 +150,31 @@ def _interrupts_wait() -> Iterator[None]:
 
 
 def run(graph: Graph, keys: Any, made: Plan) -> Any:
-    """The values of ``keys`` (nested lists of them), by a scheduler or, for small work, right here."""
+    """The values of ``keys`` (nested lists of them), by a scheduler or, for small work, right here.
+
+    Raises ``SourceChangedError`` where a file behind a URL is another one at the end than when it was opened: parts of
+    both may have been read.
+    """
+    files = [node.op.reader.resource for node in walk(made.after) if isinstance(node.op, Open)]
     if made.settings.scheduler == "processes":
-        for node in walk(made.after):
-            if isinstance(node.op, Open):
-                check_shared(node.op.reader.resource.name)
+        for file in files:
+            check_shared(file.name)
+    _confirm(files)
+    try:
+        found = _run(graph, keys, made)
+    except ImgrsError:
+        _confirm(files)  # which may be why
+        raise
+    _confirm(files)
+    return found
+
+
+def _confirm(files: Sequence[Resource]) -> None:
+    for file in files:
+        file.confirm()
+
+
+def _run(graph: Graph, keys: Any, made: Plan) -> Any:
     get = scheduler(made.settings)
     if get is None:
         small = sum(node.spec.width * node.spec.height for node in made.after) <= DIRECT_BELOW
@@ -187,11 +208,8 @@ def scratch_folder(made: Plan) -> Iterator[str | None]:
     if not made.scratch:
         yield None
         return
-    folder = tempfile.mkdtemp(prefix="imgrs-scratch-")
-    try:
+    with temporary_folder(tempfile.gettempdir(), "imgrs-scratch") as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def local_names(made: Plan) -> Callable[[Node], str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from imgrs.errors import ArgumentError, ArgumentTypeError, SaveError
-from imgrs.io.atomic import refusals_told, take_place, working_folder
+from imgrs.io.atomic import refusals_told, take_place, temporary_folder, working_folder
 from imgrs.io.files import FolderEncoder
 from imgrs.io.format import Encoder
 from imgrs.run.journal import Journal, journal_of
@@ -42,7 +43,8 @@ def landing(target: Any, encoder: Encoder) -> Iterator[str]:
     path = path_of(target)
     if path is not None and "://" in path:
         if encoder.folder:
-            yield path  # the document that makes it an image is written last
+            with _beside(path, encoder) as place:
+                yield place
             return
         from imgrs.io.remote import put
 
@@ -78,9 +80,58 @@ def resumable(target: Any, encoder: Encoder) -> Iterator[Journal]:
 
 
 def _land(staged: str, target: str, encoder: Encoder) -> None:
+    """Let what was written take its names.
+
+    Of several parts, the old document goes first and the new one comes last: a process that is killed between leaves no
+    image, rather than one of old and new parts.
+    """
+    *others, (document, name) = (
+        (os.path.join(staged, part) if part else staged, name) for part, name in encoder.parts(target).items()
+    )
     with refusals_told(target):
-        for part, name in encoder.parts(target).items():
-            take_place(os.path.join(staged, part) if part else staged, name)
+        old = f"{document}-old"
+        if others and os.path.exists(name):
+            os.rename(name, old)
+        try:
+            for part, place in others:
+                take_place(part, place)
+        except OSError:
+            if os.path.exists(old):
+                os.rename(old, name)
+            raise
+        take_place(document, name, like=old if others else None)
+
+
+@contextmanager
+def _beside(url: str, encoder: Encoder) -> Iterator[str]:
+    """Where a folder of files is written that goes to a URL: right there if there is no image yet, its document last.
+
+    Else it is written beside the old one, which goes when the new one is whole, and takes its name: an error until then
+    leaves the old one as it is. The move is not one step: a process that is killed in it leaves a URL without an image,
+    and one that is killed before leaves what it wrote, in files that begin with ``.imgrs-work``. An object store moves by
+    copying, as it cannot rename.
+    """
+    from imgrs.io.remote import discard, forget, holds, move
+
+    places = encoder.parts(url)
+    if not any(holds(place, encoder.folder) for place in places.values()):
+        yield url
+        return
+    path, chained, archive = url.rstrip("/").partition("::")
+    parent, _, name = path.rpartition("/")
+    staged = f"{parent}/.imgrs-work-{uuid.uuid4().hex}-{name}{chained}{archive}"
+    new = encoder.parts(staged)
+    try:
+        yield staged
+    except BaseException:
+        for part in new.values():
+            with suppress(SaveError):  # the error that ended the save is the one to be told
+                discard(part)
+        raise
+    for place in reversed(list(places.values())):
+        forget(place, encoder.folder)
+    for name, place in places.items():
+        move(new[name], place, encoder.folder)
 
 
 def _check_replaceable(target: str, encoder: Encoder) -> None:
@@ -108,7 +159,7 @@ def _is_stream(path: str) -> bool:
 
 @contextmanager
 def _staged() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="imgrs-save-") as folder:
+    with temporary_folder(tempfile.gettempdir(), "imgrs-save") as folder:
         yield os.path.join(folder, "image")
 
 

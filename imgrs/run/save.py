@@ -18,6 +18,7 @@ from imgrs.errors import ArgumentError
 from imgrs.graph.node import Node
 from imgrs.io import format_for
 from imgrs.io.format import Encoder, Placed, TileEncoder, WholeEncoder
+from imgrs.io.metadata import fitting
 from imgrs.plan.choose import WAITING_PER_WORKER, plan
 from imgrs.plan.stages import ANYWHERE, Plan, Sink
 from imgrs.run.engine import Arrays, check_shared, local_names, run, scratch_folder
@@ -41,7 +42,8 @@ class Output:
         cls, node: Node, target: Any, format: str | None, info: Mapping[str, Any], options: Mapping[str, Any]
     ) -> Output:
         """Check a save. Raises ``ArgumentError`` for what the format cannot hold."""
-        return cls(node, target, format_for(path_of(target), format).encoder(node.spec, info, options))
+        carried = fitting(info, node.spec)
+        return cls(node, target, format_for(path_of(target), format).encoder(node.spec, carried, options))
 
 
 def save(
