@@ -23,8 +23,6 @@ STEPS_TO_MEASURE = 1_000
 """Step evaluations that measuring one stage may take; long programs are measured on fewer tiles."""
 WORTH = 0.03
 """Share of a plan's time that another plan, or keeping a node, must save: less is within what the costs are off."""
-AHEAD = 3
-"""How many pieces of a file that is decoded in turn are decoded before the first of them is done with."""
 SHARED_TILES = segments.LIMIT
 """Bytes of decoded source tiles that tasks share."""
 
@@ -164,7 +162,7 @@ class Measured:
         step = -(-(needs[-1].bottom - needs[0].top) // stage.grid.rows) * (
             self._settings.workers if stage.by_rows else 1
         )
-        return min(node.spec.height, span + step + (AHEAD + 1) * height)
+        return min(node.spec.height, span + step + 2 * height)
 
     @property
     def decoding(self) -> int:

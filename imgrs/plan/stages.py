@@ -152,6 +152,10 @@ class Stage:
     def tasks(self) -> int:
         return self.grid.rows if self.by_rows else self.grid.count
 
+    def side_by_side(self, workers: int) -> int:
+        """How many tasks make what lies in one row of tiles; where a task makes a row, those of all workers."""
+        return workers if self.by_rows else self.grid.columns
+
     @property
     def task_bytes(self) -> int:
         """The size of all that one task makes, in bytes."""

@@ -13,7 +13,6 @@ from typing import Any, TypeAlias, cast
 from imgrs.graph.node import Node
 from imgrs.graph.op import Fold, Source
 from imgrs.ops.source import FromArray, FromDask
-from imgrs.plan.measure import AHEAD
 from imgrs.plan.program import Supplied
 from imgrs.plan.stages import Grid, Plan, Stage
 from imgrs.run.tasks import DecodeToScratch, Decoding, Finish, Gather, Pick, Then, ToScratch, Work, make
@@ -57,8 +56,9 @@ class Builder:
         self._scratch = scratch
         self._providers: dict[int, Provider] = {}
         self._decodings: list[Decoding] = []
-        self._in_turn: dict[str, int] = {}
-        """How many pieces each file comes in that is decoded in turn, by the name of the pieces."""
+        self._in_turn: dict[str, tuple[int, int]] = {}
+        """How many pieces each file comes in that is decoded in turn, and for how many tiles more than those that are being
+        made it is decoded; by the name of the pieces."""
         for node, slot in plan.slots.items():
             if isinstance(node.op, FromArray):
                 self._providers[slot] = self._array(node, node.op)
@@ -136,7 +136,9 @@ class Builder:
         for row, _ in stage.grid.cells:
             self.graph[(name, row, 0)] = (decoding, stage.grid.region(row, 0), *before)
             before = [(name, row, 0)]
-        self._in_turn[name] = stage.grid.rows
+        readers = [reader for reader in self._plan.stages if node in reader.order and reader is not stage]
+        ahead = max((reader.side_by_side(self._plan.settings.workers) for reader in readers), default=1)
+        self._in_turn[name] = stage.grid.rows, ahead
 
     def close(self) -> None:
         """Let go of files that are open between tasks: to be called when the run has ended, or failed."""
@@ -146,20 +148,23 @@ class Builder:
     def finished(self) -> Graph:
         """The graph, with files that are decoded in turn held back, so that little of them is in memory at a time.
 
-        A piece waits for the tiles that need only what came some pieces before it. Tiles are in order in the graph and none
+        While a tile is not done, only what the next row of tiles needs is decoded. Tiles are in order in the graph, and none
         waits for one behind it, so that nothing waits for itself.
         """
-        for name, count in self._in_turn.items():
+        for name, (pieces, ahead) in self._in_turn.items():
+            tiles: list[tuple[Key, int]] = []
             reached = 0
-            for key, task in list(self.graph.items()):
-                rows = (
-                    [a[1] for a in task if isinstance(a, tuple) and a[:1] == (name,)] if isinstance(task, tuple) else []
-                )
-                if not rows or key[0] == name:
-                    continue
-                reached = max(reached, *rows)
-                if reached + AHEAD < count:
-                    self.graph[(name, reached + AHEAD, 0)] += (key,)
+            for key, task in self.graph.items():
+                if isinstance(task, tuple) and key[:1] != (name,):
+                    needed = [
+                        argument[1] for argument in task if isinstance(argument, tuple) and argument[:1] == (name,)
+                    ]
+                    if needed:
+                        reached = max(reached, *needed)
+                        tiles.append((key, reached))
+            for (tile, _), (_, reached) in zip(tiles, tiles[ahead:], strict=False):
+                if reached + 1 < pieces:
+                    self.graph[(name, reached + 1, 0)] += (tile,)
         return self.graph
 
     def _fold(self, stage: Stage) -> None:
