@@ -20,7 +20,7 @@ def workloads(seed: int, side: int) -> list[Workload]:
     draw = random.Random(seed)
 
     def size() -> tuple[int, int]:
-        return tuple(draw.randrange(side * 6 // 10, side * 12 // 10) | 1 for _ in range(2))  # type: ignore[return-value]
+        return tuple(draw.randrange(side * 6 // 10, side * 12 // 10) | 1 for _ in range(2))  # type: ignore[return-value]  # it has two
 
     def chunks() -> dict[str, Any]:
         return {"chunks": (draw.randrange(300, 3000) | 1, draw.randrange(300, 3000) | 1)}

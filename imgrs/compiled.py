@@ -70,7 +70,7 @@ class Loop(Generic[P]):
             with _compiling:
                 if kinds not in self._known:
                     self._known[kinds] = machine_code(self.function, kinds)
-        self._known[kinds](*args)
+        self._known[kinds](*args, **kwargs)  # which takes none by name, and says so
 
 
 _compiling = threading.Lock()

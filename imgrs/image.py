@@ -52,7 +52,8 @@ class verb(Generic[P]):  # noqa: N801  # read as a declaration: brightness = ver
             for parameter in inspect.signature(self.op).parameters.values()
         ]
         image = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-        call.__signature__ = inspect.Signature([image, *parameters], return_annotation="Image")  # type: ignore[attr-defined]
+        shown = inspect.Signature([image, *parameters], return_annotation="Image")
+        call.__signature__ = shown  # type: ignore[attr-defined]  # where inspect and help() look for it
         self._call = call
 
     @overload

@@ -47,7 +47,7 @@ def _type(argument: Any) -> tuple[str, int]:
 
 def part(function: F) -> F:
     """Mark ``function`` as a part of loops, compiled with each that calls it."""
-    function.is_part = True  # type: ignore[attr-defined]
+    function.is_part = True  # type: ignore[attr-defined]  # a function takes any attribute
     return function
 
 

@@ -233,8 +233,8 @@ class Point(Op):
 
     def compute_into(self, target: Pixels, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> None:
         whole = [None if tile.spec.encoding == "statistic" else tile.crop(out) for tile in tiles]
-        widest = max(pixels[0].nbytes for pixels in [target, *whole] if pixels is not None and len(pixels))
-        rows = max(1, BLOCK // max(1, widest))
+        largest = max(pixels.nbytes for pixels in (target, *whole) if pixels is not None)
+        rows = max(1, BLOCK * out.height // max(1, largest))
         for top in range(0, out.height, rows):
             blocks = (
                 tile.pixels if pixels is None else np.ascontiguousarray(pixels[top : top + rows])

@@ -45,9 +45,8 @@ def temporary_folder(beside: str, name: str) -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix=f"{name}.new-", dir=beside)  # no sweep knows it by this name
     lock = open(os.path.join(folder, _LOCK), "w")  # noqa: SIM115  # closed before the folder goes, as NFS wants it
     try:
-        with contextlib.suppress(
-            OSError
-        ):  # where there are no locks, a sweep gets none either, and lets all folders be
+        # Where there are no locks, a sweep gets none either, and lets all folders be.
+        with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         known = os.path.join(beside, f"{ours}{os.getpid()}-{folder.rpartition('-')[2]}")
         os.rename(folder, known)

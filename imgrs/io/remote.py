@@ -191,9 +191,7 @@ class UrlFolder(Folder):
         system, path = self._at("")
         try:
             entries = system.ls(path, detail=True)
-        except (
-            Exception
-        ):  # web servers need not list what they have; every file system of fsspec says so in its own way
+        except Exception:  # servers need not list what they have; every file system of fsspec says so in its own way
             return []
         return sorted(entry["name"].rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory")
 
