@@ -28,9 +28,10 @@ WORTH = 1 << 20
 
 
 class Load:
-    """The load of a library, put off until the work done without it comes to what the load would have cost."""
+    """The load of a library, put off until so many samples were done without it that it would have cost no more."""
 
-    def __init__(self) -> None:
+    def __init__(self, worth: int = WORTH) -> None:
+        self._worth = worth
         self._done = 0
 
     def pays(self, samples: int) -> bool:
@@ -42,7 +43,7 @@ class Load:
     @property
     def paid(self) -> bool:
         """Whether it was worth having before, so that it is there."""
-        return self._done >= WORTH
+        return self._done >= self._worth
 
 
 _opencv = Load()

@@ -78,6 +78,27 @@ def machine_code(function: Function, kinds: Signature) -> Function:
     return functools.partial(_called, call)
 
 
+def assembled(name: str, text: str, takes: Sequence[Any]) -> Callable[..., None]:
+    """A function written in LLVM's language, called by ``name``; ``takes`` are its arguments as ctypes has them.
+
+    Its calls let other threads run meanwhile.
+    """
+    from llvmlite import binding
+
+    engine = _engine()
+    module = binding.parse_assembly(text)
+    module.verify()
+    engine.add_object_file(binding.ObjectFileRef.from_data(_machine().emit_object(module)))
+    engine.finalize_object()
+    function: Callable[..., None] = ctypes.CFUNCTYPE(None, *takes)(engine.get_function_address(name))
+    return function
+
+
+def processor_has(feature: str) -> bool:
+    """Whether code may be made for an instruction set, by LLVM's name: ``"avx2"``."""
+    return f"+{feature}" in _processor()[1].split(",")
+
+
 def _called(call: Callable[..., int], *arguments: Any) -> None:
     returned, failed = ctypes.c_void_p(), ctypes.c_void_p()
     values: list[Any] = [ctypes.byref(returned), ctypes.byref(failed)]

@@ -17,7 +17,8 @@ from PIL import Image as Pillow
 import imgrs.kernels
 from imgrs import compiled
 from imgrs.compiled import Exact
-from imgrs.kernels import color, convolve, move, resample, tone, warp, wide
+from imgrs.kernels import color, convolve, lookup, move, resample, tone, warp, wide
+from imgrs.machine_code import processor_has
 
 Array = npt.NDArray[Any]
 DTYPES = ("uint8", "uint16", "float32")
@@ -177,6 +178,7 @@ def test_moves_and_tables_are_the_same_without_opencv(shape: Any, dtype: str, mo
 
     import cv2  # noqa: F401  # from here on it pays, however small the image
 
+    monkeypatch.setattr(lookup, "pays", lambda *arrays: False)
     with_opencv = list(results())
     for module in (move, tone):
         monkeypatch.setattr(module, "opencv_pays", lambda samples: False)
@@ -185,3 +187,35 @@ def test_moves_and_tables_are_the_same_without_opencv(shape: Any, dtype: str, mo
         assert got.dtype == expected.dtype
         assert got.flags.c_contiguous
     assert compiled.opencv_pays(pixels.size)
+
+
+@pytest.mark.parametrize("lanes", [64, 32])
+@pytest.mark.parametrize("shape", [(5, 64, 1), (3, 200, 3), (4, 21, 3), (2, 1, 1), (3, 50, 4), (3, 33, 2), (1, 300, 5)])
+def test_permuted_tables_are_tables(lanes: int, shape: tuple[int, int, int], monkeypatch: Any) -> None:
+    if not processor_has("avx512vbmi" if lanes == 64 else "avx2"):
+        pytest.skip("not on this processor")
+    monkeypatch.setattr(lookup, "_lanes", lambda: lanes)
+    height, width, bands = shape
+    table = np.random.default_rng(3).integers(0, 256, 256, np.uint8)
+    around = noise("uint8", (height + 2, width + 9, bands))
+    pixels, kept = around[1:-1, 4:-5], around.copy()
+    for colors in {bands, bands - 1 if bands in (2, 4) else bands}:
+        out = np.zeros_like(around)
+        lookup.apply(pixels, table, colors, out[1:-1, 4:-5])
+        expected = np.zeros_like(around)
+        expected[1:-1, 4:-5] = pixels
+        expected[1:-1, 4:-5, :colors] = table[pixels[..., :colors]]
+        np.testing.assert_array_equal(out, expected)
+        np.testing.assert_array_equal(around, kept)
+    lookup.apply(pixels, table, bands, pixels)  # in place
+    np.testing.assert_array_equal(pixels, table[kept[1:-1, 4:-5]])
+
+
+def test_every_value_is_looked_up() -> None:
+    from llvmlite import binding  # noqa: F401  # from here on it pays, however small the image
+
+    pixels, table = np.arange(256, dtype=np.uint8).reshape(2, 128, 1), np.arange(255, -1, -1, dtype=np.uint8)
+    assert lookup.pays(pixels, pixels, table) == processor_has("avx2")
+    np.testing.assert_array_equal(tone.apply_table(pixels, table, 1), 255 - pixels)
+    assert not lookup.pays(pixels[:, ::2], pixels, table)
+    assert not lookup.pays(pixels, pixels, np.stack([table, table], axis=1))

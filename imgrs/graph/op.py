@@ -219,6 +219,10 @@ class Point(Op):
         Statistics come whole, after the images.
         """
 
+    def apply_into(self, target: Pixels, *pixels: Pixels, spec: Spec, prepared: Any) -> None:
+        """The same, written to ``target``, whose rows may lie apart."""
+        target[...] = self.apply(*pixels, spec=spec, prepared=prepared)
+
     def apply_to_color(self, *colors: tuple[npt.ArrayLike, Spec]) -> tuple[float, ...]:
         """What becomes of one color (a sample per band) of each image: point ops know no place."""
         specs = [spec for _, spec in colors]
@@ -240,7 +244,7 @@ class Point(Op):
                 tile.pixels if pixels is None else np.ascontiguousarray(pixels[top : top + rows])
                 for tile, pixels in zip(tiles, whole, strict=True)
             )
-            target[top : top + rows] = self.apply(*blocks, spec=tiles[0].spec, prepared=prepared)
+            self.apply_into(target[top : top + rows], *blocks, spec=tiles[0].spec, prepared=prepared)
 
 
 class Sample(Point):
@@ -280,6 +284,20 @@ class Sample(Point):
             scale, offset = self.affine
             return tone.affine_f32(image, scale, offset / 255.0, colors)
         return tone.curve_f32(image, self.curve, colors)
+
+    def apply_into(self, target: Pixels, *pixels: Pixels, spec: Spec, prepared: Any) -> None:
+        from imgrs.kernels import tone
+
+        if prepared is None:
+            super().apply_into(target, *pixels, spec=spec, prepared=prepared)
+        else:
+            tone.apply_table(pixels[0], prepared, spec.colors, target)
+
+    def compute_into(self, target: Pixels, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> None:
+        if prepared is None:
+            super().compute_into(target, out, tiles, spec, prepared)
+        else:  # a table needs no cache
+            self.apply_into(target, tiles[0].crop(out), spec=tiles[0].spec, prepared=prepared)
 
 
 class Window(Op):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgrs.compiled import Exact, loop, opencv_pays
+from imgrs.kernels import lookup
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 Curve = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
@@ -28,15 +29,24 @@ def table_of(curve: Curve, dtype: str) -> Array:
     return np.clip(result, 0, entries - 1).astype(dtype)
 
 
-def apply_table(pixels: Array, table: Array, colors: int) -> Array:
-    """Each sample of the color bands replaced by its entry in ``table``, of shape (entries,) or (entries, colors)."""
-    if pixels.shape[2] <= 4 and opencv_pays(pixels.size):
-        return _table_opencv(pixels, table, colors)
-    result = pixels.copy()
-    columns = table.reshape(len(table), -1)
-    for band in range(colors):
-        result[..., band] = columns[:, min(band, columns.shape[1] - 1)][pixels[..., band]]
-    return result
+def apply_table(pixels: Array, table: Array, colors: int, out: Array | None = None) -> Array:
+    """Each sample of the color bands replaced by its entry in ``table``, of shape (entries,) or (entries, colors).
+
+    The result is written to ``out`` if that is given, an array of the same shape whose rows may lie apart.
+    """
+    if out is None:
+        out = np.empty(pixels.shape, pixels.dtype)
+    bands = pixels.shape[2]
+    if lookup.pays(pixels, out, table) and (colors == bands or bands in (2, 4)):
+        lookup.apply(pixels, table, colors, out)
+    elif bands <= 4 and opencv_pays(pixels.size):
+        out[...] = _table_opencv(pixels, table, colors)
+    else:
+        columns = table.reshape(len(table), -1)
+        for band in range(colors):
+            out[..., band] = columns[:, min(band, columns.shape[1] - 1)][pixels[..., band]]
+        out[..., colors:] = pixels[..., colors:]
+    return out
 
 
 def _table_opencv(pixels: Array, table: Array, colors: int) -> Array:

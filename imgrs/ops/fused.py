@@ -30,7 +30,16 @@ class PointRun(Point):
         return before, [point.prepare(spec) for point, spec in zip(self.ops, before, strict=False)]
 
     def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:
+        return self._before(len(self.ops), *pixels, prepared=prepared)
+
+    def apply_into(self, target: Pixels, *pixels: Pixels, spec: Spec, prepared: Any) -> None:
+        last = len(self.ops) - 1
+        image = self._before(last, *pixels, prepared=prepared)
+        self.ops[last].apply_into(target, image, spec=prepared[0][last], prepared=prepared[1][last])
+
+    def _before(self, count: int, *pixels: Pixels, prepared: Any) -> Pixels:
+        """What the first ``count`` ops make."""
         (image,) = pixels
-        for point, before, table in zip(self.ops, *prepared, strict=False):
+        for point, before, table in zip(self.ops[:count], *prepared, strict=False):
             image = point.apply(image, spec=before, prepared=table)
         return image
