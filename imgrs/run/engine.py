@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from typing import Any, TypeAlias
 
@@ -112,28 +114,40 @@ def scheduler(settings: Settings) -> Get | None:
 
 
 def _threads(workers: int) -> Get:
-    import dask.threaded
+    """Dask's threads. All runs of a process share them, so that runs started by many threads at once do not take more.
 
-    _start_threads(workers)
-    return functools.partial(dask.threaded.get, num_workers=workers)
-
-
-_started = threading.local()
-
-
-def _start_threads(workers: int) -> None:
-    """Start Dask's threads for this one where no interrupt comes between: half started, one could never be joined."""
+    What is computed within a task, by a function of the user's, is done right there: it would wait for itself.
+    """
     import dask.config
+    import dask.local
     import dask.threaded
 
-    known: set[int] = _started.__dict__.setdefault("workers", set())
-    if workers in known or dask.config.get("pool", None) is not None:
-        return
+    if _inside.__dict__:
+        return functools.partial(dask.local.get_sync)
+    if dask.config.get("pool", None) is not None:
+        return functools.partial(dask.threaded.get, num_workers=workers)
+    with _starting:
+        pool = _pool(workers, os.getpid())
+    return functools.partial(dask.threaded.get, pool=pool)
+
+
+_inside = threading.local()
+"""Holds something in the threads of a pool."""
+_starting = threading.Lock()
+
+
+@functools.cache
+def _pool(workers: int, process: int) -> ThreadPoolExecutor:
+    """The threads of a process, started where no interrupt comes between: half started, one could never be joined."""
+
+    def mark() -> None:
+        _inside.pool = True
+
+    pool = ThreadPoolExecutor(workers, "imgrs", mark)
     together = threading.Barrier(workers)
-    tasks = dict.fromkeys(range(workers), (together.wait,))
     with _interrupts_wait():
-        dask.threaded.get(tasks, list(tasks), num_workers=workers)
-    known.add(workers)
+        wait([pool.submit(together.wait) for _ in range(workers)])
+    return pool
 
 
 @contextmanager
