@@ -16,7 +16,7 @@ import numpy as np
 from imgrs.graph.op import Fold, Source
 from imgrs.plan.program import Program
 from imgrs.run.scratch import Scratch
-from imgrs.run.tile import Block, Blocks, compute_tile
+from imgrs.run.tile import Block, Blocks, compute_tile, told
 from imgrs.types import Pixels, Region, Spec, Tile
 
 
@@ -113,7 +113,7 @@ class DecodeToScratch:
 
     def __call__(self) -> Scratch:
         scratch = Scratch.create(self.folder, (self.spec.height, self.spec.width, self.spec.bands), self.spec.dtype)
-        with scratch.mapped() as pixels:
+        with scratch.mapped() as pixels, told(self.source, self.spec.region):
             self.source.decode_into(pixels)
         return scratch
 
@@ -134,11 +134,12 @@ class Decoding:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the run that this belongs to has ended")
-            if self._strips is None:
-                self._strips = self._source.strips()
-            pixels = self._rows(region, self._strips)
-            if region.bottom == self._spec.height:  # it may have something to say of what stands behind the pixels
-                next(self._strips, None)
+            with told(self._source, region):
+                if self._strips is None:
+                    self._strips = self._source.strips()
+                pixels = self._rows(region, self._strips)
+                if region.bottom == self._spec.height:  # it may have something to say of what stands behind the pixels
+                    next(self._strips, None)
             return pixels
 
     def close(self) -> None:
