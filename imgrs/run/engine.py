@@ -101,16 +101,24 @@ def scheduler(settings: Settings) -> Get | None:
 
         get = functools.partial(dask.multiprocessing.get, num_workers=workers)
     elif asked == "distributed":
-        from distributed import get_client
-
-        try:
-            get = get_client().get
-        except ValueError as error:
-            way_out = "start a distributed.Client first, or give one as scheduler="
-            raise ArgumentError(f'options: scheduler="distributed" finds no client; {way_out}') from error
+        get = client_of(settings).get
     elif asked is not None:
         get = asked if callable(asked) and not hasattr(asked, "get") else asked.get
     return get
+
+
+def client_of(settings: Settings) -> Any:
+    """The ``distributed.Client`` that a run is to be on; None for another scheduler. Raises ``ArgumentError``."""
+    asked = settings.scheduler
+    if asked == "distributed":
+        from distributed import get_client
+
+        try:
+            return get_client()
+        except ValueError as error:
+            way_out = "start a distributed.Client first, or give one as scheduler="
+            raise ArgumentError(f'options: scheduler="distributed" finds no client; {way_out}') from error
+    return getattr(asked, "__self__", asked) if hasattr(getattr(asked, "__self__", asked), "get_executor") else None
 
 
 def _threads(workers: int) -> Get:
