@@ -134,6 +134,16 @@ def test_dask_computes_images_together_and_shared_work_once(photo: Array) -> Non
     assert len(calls) == 3 * 5
 
 
+def test_dask_gives_statistics_of_their_public_shape(photo: Array) -> None:
+    img = imgrs.fromarray(photo)
+    mean, extrema = img.mean().compute(), img.extrema().compute()
+    for alone in (dask.compute(img.mean())[0], img.mean().to_dask().compute(), img.mean().persist().compute()):
+        np.testing.assert_array_equal(alone, mean)
+    for images, expected in (((img.mean(), img.extrema()), (mean, extrema)), ((img.mean(), img), (mean, photo))):
+        for one, other in zip(dask.compute(*images, scheduler="sync"), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_dask_protocol(photo: Array) -> None:
     img = imgrs.fromarray(photo).blur(1)
     expected = public(img)

@@ -121,11 +121,12 @@ def _joined(made: Any, symbols: list[Symbol]) -> dict[Any, Any]:
             continue
         here = [(symbol, node) for symbol, node in wanted.items() if node in stage.nodes]
         base = builder.stage_name(stage)
+        shaped = Shaped(tuple(len(node.spec.shape) for node in stage.nodes))
         if len(stage.nodes) == 1 and len(here) == 1:
             symbol = here[0][0]
-            builder.outputs(stage, Shaped(), _keys_of(symbol), no_wait)
+            builder.outputs(stage, shaped, _keys_of(symbol), no_wait)
             continue
-        wholes = builder.outputs(stage, Shaped(), named_tiles(base), no_wait)
+        wholes = builder.outputs(stage, shaped, named_tiles(base), no_wait)
         for symbol, node in here:
             for cell, whole in zip(stage.grid.cells, wholes, strict=True):
                 if len(stage.nodes) == 1:
@@ -214,4 +215,6 @@ def _persisted(
         first = first[0]
     name = (rename or {}).get(first[0], first[0])
     array = dask.array.Array(graph, name, chunks, dtype=spec.dtype)
-    return kind(Node(FromDask(array, spec, name)))
+    if array.ndim == 1:
+        array = array[None]  # a source has rows
+    return kind(Node(FromDask(array, spec, array.name)))

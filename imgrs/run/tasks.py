@@ -83,10 +83,14 @@ class Into:
 
 @dataclass(frozen=True)
 class Shaped:
-    """Hand tiles out as public arrays are: two axes where the image has one band."""
+    """Hand tiles out as public arrays are: two axes where the image has one band, one where it is a row of numbers."""
+
+    axes: tuple[int, ...]
+    """Of each result: the length of its image's ``shape``."""
 
     def __call__(self, region: Region, results: list[Pixels]) -> Any:
-        shaped = [pixels[:, :, 0] if pixels.shape[2] == 1 else pixels for pixels in results]
+        parts: dict[int, Any] = {1: np.s_[0, :, 0], 2: np.s_[:, :, 0], 3: np.s_[:]}
+        shaped = [pixels[parts[axes]] for pixels, axes in zip(results, self.axes, strict=True)]
         return shaped[0] if len(shaped) == 1 else tuple(shaped)
 
 
