@@ -44,6 +44,12 @@ def test_listing() -> None:
     ]
 
 
+def test_listings_call_functions_by_their_names() -> None:
+    img = imgrs.new("L", (4, 4)).map_tiles(abs)
+    assert "map_tiles(%1, abs)" in img.listing()
+    assert "map_tiles(%1, abs)" in img.explain()
+
+
 def test_long_listings_leave_out_their_middle() -> None:
     img = imgrs.new("L", (9, 9))
     for _ in range(500):

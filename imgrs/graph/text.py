@@ -55,4 +55,6 @@ def _value(value: Any) -> str:
         return f"({', '.join(map(_value, value))})" if len(value) <= 6 else f"({len(value)} values)"
     if isinstance(value, bytes):
         return f"<{len(value)} bytes>"
+    if hasattr(value, "__qualname__"):  # of a function, whose own text says where in memory it is
+        return str(value.__qualname__)
     return repr(value) if isinstance(value, str) else str(value)
