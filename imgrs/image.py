@@ -95,10 +95,12 @@ class Image(Collection):
 
     @property
     def width(self) -> int:
+        """In pixels."""
         return self._node.spec.width
 
     @property
     def height(self) -> int:
+        """In pixels."""
         return self._node.spec.height
 
     @property
@@ -113,6 +115,7 @@ class Image(Collection):
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """The type of a sample: uint8, uint16, float32 or bool."""
         return np.dtype(self._node.spec.dtype)
 
     @property
@@ -122,6 +125,7 @@ class Image(Collection):
 
     @property
     def ndim(self) -> int:
+        """The number of axes of that array."""
         return len(self.shape)
 
     @property

@@ -4,15 +4,15 @@ A limit bounds one decode unit (a tile, a strip, a file that is decoded whole), 
 gigapixels must open. What a header claims is compared with the limits and with the size of the file when a file is
 opened, in the thread that opens it; what was let in then is read by any thread, process or worker.
 
-==========================  =============  ==================================================================
-key of ``dask.config``      default        what it bounds
-==========================  =============  ==================================================================
-``imgrs.max-decode-bytes``  1 GiB          bytes that one unit decodes to
-``imgrs.max-decode-pixels`` 2**29          pixels of one unit: decoders keep more than the samples that they give
-``imgrs.max-decode-ratio``  by the codec   bytes claimed for each byte that is stored, where 16 MiB or more are claimed
-``imgrs.max-decode-scans``  100            passes over the image that a progressive JPEG may ask for
-``imgrs.max-metadata``      64 MiB         bytes of one piece of metadata: a profile, EXIF, XMP, a table of items
-==========================  =============  ==================================================================
+===========================  =============  ==================================================================
+key of ``dask.config``       default        what it bounds
+===========================  =============  ==================================================================
+``imgrs.max-decode-bytes``   1 GiB          bytes that one unit decodes to
+``imgrs.max-decode-pixels``  2**29          pixels of one unit: decoders keep more than the samples that they give
+``imgrs.max-decode-ratio``   by the codec   bytes claimed for each byte that is stored, where 16 MiB or more are claimed
+``imgrs.max-decode-scans``   100            passes over the image that a progressive JPEG may ask for
+``imgrs.max-metadata``       64 MiB         bytes of one piece of metadata: a profile, EXIF, XMP, a table of items
+===========================  =============  ==================================================================
 
 The ratio is by default what the codec can reach at all (1 stored raw, 1,032 by deflate: see ``RATIOS``), and 4,000,000
 where a flat image takes next to nothing (WebP, AVIF, JPEG 2000, JPEG XL). A number in the configuration replaces it for
