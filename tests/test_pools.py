@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,3 +84,24 @@ def test_workers_can_be_given_in_processes() -> None:
     call: Callable[..., Any] = settings
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         assert pool.submit(call, workers=2).result().workers == 2
+
+
+def started_by(pixels: Array) -> Array:
+    method: Array = np.full_like(pixels, 1 + ["spawn", "forkserver", "fork"].index(multiprocessing.get_start_method()))
+    return method
+
+
+def test_a_run_on_processes_starts_them_by_spawn() -> None:
+    img = ramp().map_tiles(started_by)
+    np.testing.assert_array_equal(img.compute(scheduler="processes", workers=2, chunks=(32, 32)), 1)
+
+
+def test_without_a_main_guard_a_run_on_processes_fails_and_does_not_hang(tmp_path: Path) -> None:
+    program = tmp_path / "unguarded.py"
+    program.write_text('import imgrs\nimgrs.new("L", (9, 9)).blur(1).compute(scheduler="processes", workers=2)\n')
+    environment = {**os.environ, "PYTHONPATH": str(Path(imgrs.__file__).parents[1])}
+    run = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
+    assert run.returncode != 0
+    assert "bootstrapping" in run.stderr

@@ -1,0 +1,210 @@
+"""The documentation is true: its code runs, prints what is shown, and leaves out no name and no operation.
+
+The Python blocks of a page run one after another in one process, in an empty folder. A block with a main guard is a
+program of its own. A block of text after ``<!-- prints -->`` is part of what the block before it prints; ``...`` stands
+for anything. Blocks in other languages are not run.
+"""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import imgrs
+from imgrs.image import Image
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PACKAGE = ROOT / "imgrs"
+PAGES = {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]}
+README = PAGES["README.md"].read_text(encoding="utf-8")
+BLOCK = re.compile(
+    r"^```python\n(?P<code>.*?)^```\n(?:(?:(?!^```).)*?^<!-- prints -->\n```text\n(?P<shown>.*?)^```)?", re.M | re.S
+)
+RUNNER = """\
+import json, sys
+blocks = json.load(open(sys.argv[1]))
+scope = {"__name__": "__main__"}
+for line, name, code in blocks:
+    print(f"\\0{line}\\0", end="", flush=True)
+    exec(compile("\\n" * line + code, name, "exec"), scope)
+"""
+
+
+def blocks(page: str) -> list[tuple[int, str, str | None]]:
+    """The Python blocks of a page: the line before each, its code, and what it is shown to print."""
+    text = PAGES[page].read_text(encoding="utf-8")
+    return [(text.count("\n", 0, m.start()) + 1, m["code"], m["shown"]) for m in BLOCK.finditer(text)]
+
+
+def fenced(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page].read_text(encoding="utf-8"), re.M | re.S)
+
+
+def run(arguments: list[str], folder: Path) -> str:
+    """What Python prints, with two workers and a known memory limit, by which plans are chosen."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_IMGRS__WORKERS": "2"}
+    environment |= {"DASK_IMGRS__MEMORY_LIMIT": "4GiB", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, encoding="utf-8", check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def printed(page: str, folder: Path) -> dict[int, str]:
+    """What each block prints, by its line."""
+    plain, out = [], {}
+    for line, code, _ in blocks(page):
+        if "__main__" in code:
+            program = folder / f"line_{line}.py"
+            program.write_text(code, encoding="utf-8")
+            out[line] = run([program.name], folder)
+        else:
+            plain.append((line, page, code))
+    if plain:
+        (folder.parent / "runner.py").write_text(RUNNER, encoding="utf-8")
+        (folder.parent / "blocks.json").write_text(json.dumps(plain), encoding="utf-8")
+        parts = run(["../runner.py", "../blocks.json"], folder).split("\0")[1:]
+        out.update(zip(map(int, parts[::2]), parts[1::2], strict=True))
+    return out
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
+def test_the_blocks_of_a_page_run_and_print_what_it_shows(page: str, tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    out = printed(page, folder)
+    for line, _, shown in blocks(page):
+        if shown is not None:
+            pattern = re.escape(shown.rstrip("\n")).replace(re.escape("..."), ".*?")
+            found = re.search(rf"(^|\n){pattern}(\n|$)", out[line], re.S)
+            assert found, f"{page}:{line} prints\n{out[line]}"
+    if page == "README.md":
+        (text,) = out.values()
+        assert text.count("(4000, 3000) RGB") == 1  # the processes that it starts do none of it again
+
+
+def test_what_a_page_shows_stands_behind_the_block_that_prints_it() -> None:
+    for page, path in PAGES.items():
+        marks = path.read_text(encoding="utf-8").count("<!-- prints -->")
+        assert marks == sum(shown is not None for _, _, shown in blocks(page)), page
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if ">>>" in path.read_text(encoding="utf-8")
+    ],
+)
+def test_the_examples_in_docstrings_print_what_they_say(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = [test for test in doctest.DocTestFinder().find(importlib.import_module(module)) if test.examples]
+    assert found
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for test in found:
+        assert runner.run(test).failed == 0, test.name
+
+
+# The pages are complete
+
+API = (DOCS / "api.md").read_text(encoding="utf-8")
+
+
+def test_the_reference_has_every_public_name() -> None:
+    named = set(re.findall(r"^\.\. auto\w+:: imgrs\.(\w+)$", API, re.M)) | set(re.findall(r"`imgrs\.(\w+)`", API))
+    assert set(imgrs.__all__) - {"__version__"} <= named
+    assert all(hasattr(imgrs, name) for name in named), "the reference has a name that is not there"
+
+
+def test_every_public_name_says_what_it_is() -> None:
+    for owner, names in ((imgrs, set(imgrs.__all__) - {"__version__"}), (Image, dir(Image))):
+        for name in names:
+            assert name.startswith("_") or (getattr(owner, name).__doc__ or "").strip(), name
+
+
+GALLERY = (DOCS / "gallery.md").read_text(encoding="utf-8")
+SHOWN = re.findall(r"^```\{before-after\}\n(?::photo: (\w+)\n)?(?::silent:\n)?\n?(.*?)^```", GALLERY, re.M | re.S)
+PICTURELESS = {
+    "apply", "astype", "close", "compute", "copy", "damaged", "exif_transpose", "explain", "extrema", "histogram",
+    "listing", "map_tiles", "mean", "page", "persist", "save", "to_bytes", "to_dask", "to_dot", "to_networkx", "to_pil",
+    "tobytes",
+}  # fmt: skip
+"""Methods that make no other picture of an image, or one that depends on what they are given."""
+
+
+def test_the_gallery_has_every_method_that_makes_a_picture() -> None:
+    methods = {name for name, value in inspect.getmembers(Image, callable) if not name.startswith("_")}
+    assert methods >= PICTURELESS
+    code = "\n".join(code for _, code in SHOWN)
+    assert {name for name in methods - PICTURELESS if f".{name}(" not in code} == set()
+
+
+def test_what_the_gallery_shows_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    directive: Any = importlib.import_module("before_after")
+    assert len(SHOWN) == GALLERY.count("{before-after}")
+    for photo, code in SHOWN:
+        before, after = directive.pair(code, photo or directive.PHOTOGRAPHS[0])
+        assert not imgrs.images_equal(before, after), f"{code} shows nothing"
+
+
+MIGRATION = (DOCS / "from-imgrs.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_the_package_on_pypi_says_what_is_here() -> None:
+    rows = re.findall(r"^\| (`(?:imgrs|Image)\..+?) \| (.+?) \|", MIGRATION, re.M)
+    calls = [(*call, status) for names, status in rows for call in re.findall(r"`(imgrs|Image)\.(\w+)`", names)]
+    assert len(calls) > 180
+    for owner, name, status in calls:
+        here = hasattr(imgrs, name) or (owner == "Image" and hasattr(Image, name))
+        assert here == (status in ("same", "differs")), f"{owner}.{name}: {status}"
+        assert status in ("same", "differs", "other name", "not there"), status
+
+
+# What the README says beside its code
+
+
+def test_the_demo_takes_its_options_and_draws_no_bars_into_files(tmp_path: Path) -> None:
+    assert "imgrs demo --side 2000 --folder" in README
+    code = "from imgrs.cli import main; main()"
+    command = [sys.executable, "-c", code, "demo", "--side", "256", "--folder", str(tmp_path / "demo")]
+    done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert b"\r" not in done.stdout
+    assert {path.name for path in (tmp_path / "demo").iterdir()} >= {"grade.tif", "heavy_processing.tif", "preview.png"}
+
+
+def test_what_pages_link_to_is_there() -> None:
+    for page, path in PAGES.items():
+        for linked in re.findall(r"\]\(((?!https?:|#|mailto:)[^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / linked).exists(), f"{page}: {linked}"
+
+
+def test_the_extras_that_are_named_are_there() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for path in PAGES.values():
+        for name, extra in re.findall(r"'([\w-]+)\[(\w+)\]'", path.read_text(encoding="utf-8")):
+            assert name == project["name"]
+            assert extra in project["optional-dependencies"]
+    assert "imgrs-demo/" in (ROOT / ".gitignore").read_text().split()
+
+
+def test_the_set_up_commands_are_one_line_each() -> None:
+    assert len(fenced("README.md", "sh")) == 2
+    for command in fenced("README.md", "sh"):
+        assert len(command.strip().splitlines()) == 1
