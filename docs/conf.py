@@ -18,7 +18,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "before_after"]
 html_theme = "furo"
 html_title = "imgrs"
 html_static_path = ["_static"]
-html_css_files = ["pictures.css"]
+html_css_files = ["pages.css"]
 exclude_patterns = ["pictures", "site"]
 
 myst_heading_anchors = 3
@@ -27,7 +27,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_type_aliases = {"npt.ArrayLike": "ArrayLike", "npt.DTypeLike": "DTypeLike"}
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 maximum_signature_line_length = 90
 
 

@@ -81,7 +81,12 @@ def open_raw(
 
 
 def new(mode: str, size: tuple[int, int], color: Any = 0) -> Image:
-    """An image of one color: ``color`` is one number, or one per band, in the mode's own units. Default is black."""
+    """An image of one color: ``color`` is one number, or one per band, in the mode's own units. Default is black.
+
+    >>> import imgrs
+    >>> imgrs.new("RGB", (4, 3), (200, 120, 40)).compute()[0, 0].tolist()
+    [200, 120, 40]
+    """
     spec = _spec("new", mode, size)
     values = tuple(color) if isinstance(color, Sequence) and not isinstance(color, str) else (color,)
     if not all(isinstance(v, (int, float, np.integer, np.floating)) and np.isfinite(v) for v in values):
@@ -97,6 +102,11 @@ def fromarray(array: npt.ArrayLike, mode: str | None = None) -> Image:
 
     dtypes: uint8, uint16, float32 and bool, others are refused, never wrapped. Bands: 1 is L, 2 LA, 3 RGB, 4 RGBA, or
     ``"CMYK"`` by ``mode``; other counts are multiband. Do not change the array afterwards.
+
+    >>> import imgrs, numpy as np
+    >>> img = imgrs.fromarray(np.zeros((30, 40, 3), "uint16"))
+    >>> img.size, img.mode, img.dtype
+    ((40, 30), 'RGB', dtype('uint16'))
     """
     pixels = np.asarray(array)
     if pixels.ndim not in (2, 3) or 0 in pixels.shape:
@@ -112,7 +122,12 @@ def fromarray(array: npt.ArrayLike, mode: str | None = None) -> Image:
 
 
 def frombytes(mode: str, size: tuple[int, int], data: bytes) -> Image:
-    """Samples in rows, as ``tobytes`` gives them."""
+    """Samples in rows, as ``tobytes`` gives them.
+
+    >>> import imgrs
+    >>> imgrs.frombytes("L", (3, 2), bytes(range(6))).compute().tolist()
+    [[0, 1, 2], [3, 4, 5]]
+    """
     spec = _spec("frombytes", mode, size)
     if len(data) != spec.nbytes:
         raise ArgumentError(f"frombytes: {spec} takes {spec.nbytes} bytes, got {len(data)}")
@@ -124,6 +139,11 @@ def from_dask(array: dask.array.Array, mode: str | None = None) -> Image:
     """A ``dask.array`` of (height, width) or (height, width, bands) as an image; nothing is computed.
 
     The bands of a pixel must be in one chunk, and sizes known.
+
+    >>> import imgrs, dask.array
+    >>> array = dask.array.full((300, 400), 7, dtype="uint8", chunks=100)
+    >>> imgrs.from_dask(array).brightness(10).crop((0, 0, 2, 1)).compute().tolist()
+    [[17, 17]]
     """
     if array.ndim not in (2, 3) or any(np.isnan(side) for side in array.shape) or 0 in array.shape:
         raise ArgumentError(f"from_dask: array must be (height, width[, bands]) of known size, got {array.shape}")
@@ -139,7 +159,13 @@ def from_dask(array: dask.array.Array, mode: str | None = None) -> Image:
 
 
 def merge(mode: str, images: Sequence[Image]) -> Image:
-    """Single-band images of one size and depth as one: L, LA, RGB, RGBA, CMYK, or any number as ``"multiband"``."""
+    """Single-band images of one size and depth as one: L, LA, RGB, RGBA, CMYK, or any number as ``"multiband"``.
+
+    >>> import imgrs
+    >>> red, green, blue = imgrs.new("RGB", (4, 3), (200, 120, 40)).split()
+    >>> imgrs.merge("RGB", [blue, green, red]).compute()[0, 0].tolist()
+    [40, 120, 200]
+    """
     if not images or not all(isinstance(image, Image) for image in images):
         raise ArgumentTypeError("merge: needs a sequence of imgrs images, one for each band")
     first, *rest = images
@@ -147,7 +173,13 @@ def merge(mode: str, images: Sequence[Image]) -> Image:
 
 
 def images_equal(first: Image, second: Image) -> bool:
-    """Whether two images have the same size, mode, depth and pixels; computes both unless their graphs are equal."""
+    """Whether two images have the same size, mode, depth and pixels; computes both unless their graphs are equal.
+
+    >>> import imgrs
+    >>> img = imgrs.new("L", (4, 3), 7)
+    >>> img.invert().invert() == img, imgrs.images_equal(img.invert().invert(), img)
+    (False, True)
+    """
     one, other = first._node.spec, second._node.spec
     return one == other and (first == second or bool(np.array_equal(first.compute(), second.compute())))
 

@@ -252,6 +252,12 @@ class Image(Collection):
 
         It gets an array of shape (height + 2 margin, width + 2 margin[, bands]) and returns (height, width[, bands]) of
         ``out_mode`` (default: this image's). It must not depend on where the tile lies. ``explain()`` names it.
+
+        >>> import imgrs, scipy.ndimage
+        >>> def median(pixels):
+        ...     return scipy.ndimage.median_filter(pixels, 3)[1:-1, 1:-1]
+        >>> imgrs.new("L", (40, 30), 7).map_tiles(median, margin=1).compute().max()
+        np.uint8(7)
         """
         return self.apply(tiles.MapTiles(function, margin, out_mode))
 
@@ -439,7 +445,12 @@ class Image(Collection):
         return self._arithmetic(name, first, name == "subtract")
 
     def __getitem__(self, key: Any) -> Image:
-        """NumPy's slicing of rows, columns and bands: ``img[10:20, ::, 0]``; steps must be 1. Clips where ``crop`` raises."""
+        """NumPy's slicing of rows, columns and bands: ``img[10:20, ::, 0]``; steps must be 1. Clips where ``crop`` raises.
+
+        >>> import imgrs
+        >>> imgrs.new("RGB", (40, 30))[10:99, :20, 0]
+        <imgrs.Image 20x20 L uint8 band>
+        """
         keys = key if isinstance(key, tuple) else (key,)
         if len(keys) > 3 or not all(isinstance(k, slice) and k.step in (None, 1) for k in keys[:2]):
             raise ArgumentError(f"slice: must be image[top:bottom, left:right] with steps of 1, got {key!r}")
@@ -454,6 +465,10 @@ class Image(Collection):
 
     def compute(self, **options: Any) -> npt.NDArray[Any]:
         """The pixels as an array of ``shape``; keywords are those of ``imgrs.options``.
+
+        >>> import imgrs
+        >>> imgrs.new("RGB", (40, 30)).blur(2).compute(workers=1).shape
+        (30, 40, 3)
 
         Raises ``MemoryBudgetError`` before anything is read, ``ComputeError`` where an op fails, and what reading raises.
         """
@@ -534,6 +549,21 @@ class Image(Collection):
 
         ``sink`` is the format that it is saved in (``"tiff"``), None for an array; ``costs=False`` leaves out what depends
         on the machine.
+
+        >>> import imgrs
+        >>> print(imgrs.new("L", (40, 30), 7).blur(2).explain(optimizer="off", costs=False))
+        graph
+          %1 = new((7))  40x30 L uint8
+          %2 = blur(%1)  40x30 L uint8
+        <BLANKLINE>
+        stages
+          1. blur: 1 tile of 40x30, margin 0, handed out
+        <BLANKLINE>
+        forecast
+          tasks     1
+          pixels    2,400 computed
+          reads     0 B of 0 B
+          memory    ... KiB at the peak, 0 B of it kept
         """
         from imgrs.plan.choose import plan
         from imgrs.plan.explain import explain
@@ -542,7 +572,14 @@ class Image(Collection):
         return explain(plan([self._node], config.settings(**options), [sink_of(self._node.spec, sink)]), costs)
 
     def listing(self) -> str:
-        """The graph as it was built, one line per node."""
+        """The graph as it was built, one line per node.
+
+        >>> import imgrs
+        >>> print(imgrs.new("L", (40, 30), 7).blur(2).brightness(20).listing())
+        %1 = new((7))            40x30 L uint8
+        %2 = blur(%1)            40x30 L uint8
+        %3 = brightness(%2, 20)  40x30 L uint8
+        """
         return listing([self._node])
 
     def to_networkx(self) -> networkx.MultiDiGraph[int]:

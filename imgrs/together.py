@@ -29,6 +29,15 @@ def save_all(
     in order. Keywords are the engine's, as in ``imgrs.options``. Every file appears when all are whole.
 
     Raises what ``Image.save`` raises, and ``ArgumentError`` where two targets are the same file.
+
+    >>> import imgrs, os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> img = imgrs.new("L", (40, 30), 7)
+    >>> small = img.resize((20, 15))
+    >>> targets = {f"{folder}/full.tif": img, f"{folder}/small.jpg": (small, {"quality": 80})}
+    >>> (mean,) = imgrs.save_all(targets, statistics=[img.mean()])
+    >>> sorted(os.listdir(folder)), mean.tolist()
+    (['full.tif', 'small.jpg'], [7.0])
     """
     from imgrs.run.save import save
 

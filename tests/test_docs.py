@@ -81,6 +81,7 @@ def printed(page: str, folder: Path) -> dict[int, str]:
     return out
 
 
+@pytest.mark.skipif(os.environ.get("IMGRS_TEST_TINY") == "1", reason="pages run with the defaults")
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
 def test_the_blocks_of_a_page_run_and_print_what_it_shows(page: str, tmp_path: Path) -> None:
     folder = tmp_path / "here"

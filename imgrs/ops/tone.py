@@ -135,7 +135,7 @@ class Threshold(Sample):
 
 @op
 class Levels(Sample):
-    """Map ``black``..``white`` to 0..255, then apply ``gamma``; samples outside are clipped to the ends."""
+    """Map ``black`` to 0 and ``white`` to 255, then apply ``gamma``; samples outside are clipped to the ends."""
 
     black: float = number(0, 254, default=0.0)
     white: float = number(1, 255, default=255.0)
