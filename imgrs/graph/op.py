@@ -74,6 +74,8 @@ class Op:
     version: ClassVar[int] = 1
     """Raised when the same parameters come to mean other pixels, so that keys differ."""
     takes: ClassVar[Takes] = ANY
+    arity: ClassVar[tuple[int, int]] = (1, 1)
+    """How many inputs it has, at least and at most."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -164,6 +166,7 @@ def _canonical(value: Any) -> Any:
 class Source(Op):
     """Makes an image from nothing but its parameters: a file, a color, an array. Has no inputs."""
 
+    arity: ClassVar[tuple[int, int]] = (0, 0)
     reads_regions: ClassVar[bool] = True
     unit: ClassVar[tuple[int, int]] = (1, 1)
     """Width and height of what is decoded at a time."""

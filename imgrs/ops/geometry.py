@@ -142,6 +142,8 @@ def _border(value: Any) -> Box:
 
 def fill_values(value: Any) -> tuple[float, ...]:
     """A color as numbers, for the check of a parameter."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError("must be a number, or one for each band")
     values = tuple(float(v) for v in value) if hasattr(value, "__iter__") else (float(value),)
     if not values or not all(np.isfinite(values)):
         raise ValueError("must be a number, or one for each band")
