@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import networkx
     import PIL.Image
 
+    from imgrs.pipelines import Pipeline
     from imgrs.run.save import Output
 
 P = ParamSpec("P")
@@ -362,9 +363,10 @@ class Image(Collection):
 
     def getchannel(self, channel: int | str) -> Image:
         """One band, by its index or its letter (``"R"``, ``"A"``)."""
+        channel = _made(verbs.GetChannel, "getchannel", (channel,), {}).channel
         if isinstance(channel, str):
             letters = self.mode if self.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else ""
-            if channel not in letters or not channel:
+            if channel not in letters:
                 raise ArgumentError(f"getchannel: {self.mode} images have no channel {channel!r}")
             channel = letters.index(channel)
         return self.apply(bands.Band(channel))
@@ -543,6 +545,15 @@ class Image(Collection):
         """The graph as it was built, one line per node."""
         return listing([self._node])
 
+    def recipe(self) -> Pipeline:
+        """The graph as a ``Pipeline``, with holes in place of its files and arrays, in the order of their first use.
+
+        ``img.recipe()(photo)`` does with another photograph what was done here.
+        """
+        from imgrs.pipelines import recipe_of
+
+        return recipe_of(self._node)
+
     def to_networkx(self) -> networkx.MultiDiGraph[int]:
         """The graph for networkx."""
         from imgrs.graph.view import to_networkx
@@ -559,7 +570,7 @@ class Image(Collection):
 
     def copy(self) -> Image:
         """Another handle on the same node."""
-        return Image(self._node)
+        return type(self)(self._node)
 
     __copy__ = copy
 
