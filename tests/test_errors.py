@@ -21,6 +21,7 @@ import tifffile
 import imgrs
 from imgrs.graph.node import Node
 from imgrs.image import Image
+from imgrs.ops.stats import AutoContrast
 
 Array = npt.NDArray[Any]
 
@@ -322,3 +323,17 @@ def test_verbs_check_what_they_can_before_they_look_at_the_image() -> None:
     with pytest.raises(imgrs.ArgumentError, match=r"^slice: band must be below 3 for RGB images, got 3$"):
         img[:, :, 3]
     assert img[:, :, -1] == img[:, :].getchannel(2)
+
+
+def test_statistics_are_no_images_and_images_no_statistics() -> None:
+    img = imgrs.new("RGB", (40, 30))
+    for wrong in (lambda: img.histogram().sharpen(), lambda: img.mean() + 1, lambda: img.extrema().histogram()):
+        with pytest.raises(imgrs.ArgumentError, match=r"^\w+ needs an image, not a statistic, as input 1$"):
+            wrong()
+    with pytest.raises(imgrs.ArgumentError, match=r"^combine needs an image, not a statistic, as input 2$"):
+        img + img.mean()
+    with pytest.raises(
+        imgrs.ArgumentError, match=r"^auto_contrast needs a statistic, such as histogram\(\), as input 2$"
+    ):
+        img.apply(AutoContrast(), img)
+    np.testing.assert_array_equal(img.histogram()[10:20, 1:], np.asarray(img.histogram())[10:20, 1:])

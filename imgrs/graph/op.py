@@ -76,6 +76,8 @@ class Op:
     takes: ClassVar[Takes] = ANY
     arity: ClassVar[tuple[int, int]] = (1, 1)
     """How many inputs it has, at least and at most."""
+    statistics: ClassVar[int] = 0
+    """How many of these are statistics, not images: the last ones."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -96,7 +98,11 @@ class Op:
 
     def check(self, specs: Sequence[Spec]) -> None:
         """Raise ``ArgumentError`` for an input of a kind that the op does not take."""
-        for spec in specs:
+        images = self.arity[1] - self.statistics
+        for place, spec in enumerate(specs):
+            if (spec.encoding == "statistic") != (self.statistics > 0 and place >= images):
+                way = "needs an image, not a statistic" if place < images else "needs a statistic, such as histogram()"
+                raise ArgumentError(f"{self.name} {way}, as input {place + 1}")
             if spec.encoding != "statistic" and spec not in self.takes:
                 raise ArgumentError(f"{self.name} does not take {spec.mode} {spec.dtype} images; {self._way_out(spec)}")
 

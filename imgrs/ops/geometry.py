@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,10 @@ class Crop(Remap):
     @property
     def index_map(self) -> bool:
         return True
+
+    def check(self, specs: Sequence[Spec]) -> None:
+        if specs[0].encoding != "statistic":  # of which a part is one, too
+            super().check(specs)
 
     def infer(self, *specs: Spec) -> Spec:
         (spec,) = specs

@@ -79,6 +79,7 @@ class AutoContrast(Point):
 
     takes = COLOR
     arity: ClassVar[tuple[int, int]] = (2, 2)
+    statistics: ClassVar[int] = 1
     cutoff: float = number(0, 49, default=0.0)
 
     def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:
