@@ -506,6 +506,9 @@ class Image(Collection):
         what is done lies in a folder beside the target. It is refused when the source, the pipeline, an option or
         ``chunks`` changed since.
 
+        With ``recipe=True`` the file says how it was made, in its XMP: ``imgrs.Pipeline.from_file(path)`` reads it, and
+        makes it again of the same sources.
+
         Raises ``ArgumentError`` before anything is computed, and ``SaveError``.
         """
         from imgrs.io.options import check_flag
@@ -517,15 +520,21 @@ class Image(Collection):
 
     def _output(self, target: Any, format: str | None, options: Mapping[str, Any]) -> Output:
         """A save of this image, checked."""
-        from imgrs.io import exif
+        from imgrs.io import exif, xmp
         from imgrs.io.options import check_flag
+        from imgrs.pipelines import recipe_of
         from imgrs.run.save import Output
 
         given = dict(options)
         if "exif" in given:
             given["exif"] = exif.given(given["exif"])
         info = self.info if check_flag("metadata", given.pop("metadata", True)) else {}
-        return Output.of(self._node, target, format, info, given)
+        if "xmp" in info:
+            info["xmp"] = xmp.without_recipe(info["xmp"])
+        recipe = None
+        if check_flag("recipe", given.pop("recipe", False)):
+            recipe = recipe_of(self._node, given if format is None else {**given, "format": format}).to_json()
+        return Output.of(self._node, target, format, info, given, recipe)
 
     # The graph
 

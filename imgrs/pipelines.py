@@ -24,7 +24,7 @@ from imgrs.graph.text import LONGEST, arguments
 from imgrs.image import Image, Statistic, resized, verb
 from imgrs.ops import resample, source, stats, verbs
 from imgrs.ops.verbs import Verb
-from imgrs.recipe_text import About, Option, Row, Source
+from imgrs.recipe_text import About, Row, Source
 
 FIRST = "input"
 """The hole of a pipeline that is told no other."""
@@ -123,7 +123,7 @@ class Pipeline:
         return dict(self._about.sources)
 
     @property
-    def saved_with(self) -> dict[str, Option]:
+    def saved_with(self) -> dict[str, Any]:  # for ** of a save, which checks them
         """The options with which the file that this recipe was read from was saved, as ``save`` takes them."""
         return dict(self._about.saved_with)
 
@@ -230,6 +230,22 @@ class Pipeline:
             action = Hole(row.name) if row.action is None else row.action
             made[row.name] = Step(action, *(made[name] for name in row.inputs))
         return cls(made[output], about)
+
+    @classmethod
+    def from_file(cls, source: Any) -> Pipeline:
+        """The recipe in a file that was saved with ``recipe=True``: its ``sources`` say what to call it on.
+
+        Raises ``ArgumentError`` where there is none, and what ``imgrs.open`` and ``from_json`` raise.
+        """
+        from imgrs.io import open_source, xmp
+
+        reader = open_source(source)
+        text = xmp.recipe(reader.info.get("xmp", b""))
+        if text is None:
+            raise ArgumentError(
+                f"from_file: {reader.resource.name} holds no recipe; save(..., recipe=True) puts one there"
+            )
+        return cls.from_json(text)
 
     # A value
 
