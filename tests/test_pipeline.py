@@ -470,3 +470,23 @@ def test_a_thumbnail_of_a_jpeg_is_decoded_small_again(tmp_path: Path) -> None:
     for wrong in (picture(size=(400, 300)), imgrs.open(path).blur(1)):
         with pytest.raises(imgrs.ArgumentError, match="shrink_on_load: needs a file as opened that decodes at 1/4"):
             recipe(wrong)
+
+
+def test_a_file_as_opened_and_decoded_small_is_one_hole(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    picture(size=(400, 300)).save(path)
+    img = imgrs.open(path).blend("normal", imgrs.open(path).thumbnail((40, 40)))
+    recipe = img.recipe()
+    assert recipe.inputs == ("input",)
+    assert recipe.sources["input"].size == (400, 300)
+    assert recipe(path).key == img.key
+
+
+def test_an_edited_recipe_knows_its_sources(tmp_path: Path) -> None:
+    picture().save(tmp_path / "photo.png")
+    imgrs.open(tmp_path / "photo.png").blur(1).save(tmp_path / "out.jpg", recipe=True, quality=70)
+    recipe = Pipeline.from_file(tmp_path / "out.jpg").with_params(blur_1__radius=2)
+    assert recipe.sources["input"].name == "photo.png"
+    assert recipe.saved_with == {"quality": 70}
+    assert pickle.loads(pickle.dumps(recipe)).sources == recipe.sources
+    assert (recipe | pipeline().invert()).sources == {}
