@@ -490,3 +490,18 @@ def test_an_edited_recipe_knows_its_sources(tmp_path: Path) -> None:
     assert recipe.saved_with == {"quality": 70}
     assert pickle.loads(pickle.dumps(recipe)).sources == recipe.sources
     assert (recipe | pipeline().invert()).sources == {}
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+def test_a_batch_takes_a_pipeline(scheduler: str, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        picture().save(tmp_path / f"{name}.png")
+    pipe = pipeline().resize((20, 16)).sharpen(1.1)
+    out = tmp_path / "out" / "{name}"
+    report = imgrs.batch(tmp_path / "*.png", pipe, out, scheduler=scheduler, workers=2, recipe=True)
+    assert [row["status"] for row in report.rows] == ["saved", "saved"]
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(imgrs.open(tmp_path / "out" / f"{name}.png"), pipe(picture()))
+        recipe = Pipeline.from_file(tmp_path / "out" / f"{name}.png")
+        assert recipe == pipe
+        assert recipe.sources["input"].name == f"{name}.png"
