@@ -21,6 +21,7 @@ import json
 import math
 import pkgutil
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
@@ -232,7 +233,7 @@ def _parsed(text: str | bytes) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        twice = next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
         where = f" (in step {_short(found['name'])})" if "name" in found else ""
         raise ArgumentError(f"recipe: {_short(twice)} is there twice{where}")
     return found

@@ -303,6 +303,18 @@ def test_large_recipes_are_refused_by_limits_that_can_be_raised() -> None:
         read({**said(pipe), "inputs": many})
 
 
+def test_hostile_text_is_refused_in_time_that_grows_with_its_length() -> None:
+    """Minutes, were it quadratic: as many names as the limit of bytes allows, and white space where a pattern looks."""
+    names = ",".join(f'"{number}":1' for number in range(300_000))
+    with pytest.raises(imgrs.ArgumentError, match=r"^recipe: '299999' is there twice$"):
+        Pipeline.from_json(f'{{{names},"299999":2}}')
+    packet = OTHERS.replace(
+        b"dc:format=", f'xmlns:i="{xmp.NAMESPACE}"{" " * 1_000_000}i:recipe="a" dc:format='.encode()
+    )
+    assert xmp.recipe(packet) == "a"
+    assert xmp.recipe(xmp.without_recipe(packet)) is None
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
     lambda inner: (

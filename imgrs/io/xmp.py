@@ -58,7 +58,7 @@ class _Found:
         for given, value in attributes.items():
             if _is_ours(given):
                 prefix = given.split("}")[2].encode()
-                pattern = rb"\s+" + re.escape(prefix) + rb":recipe\s*=\s*(\"[^\"]*\"|'[^']*')"
+                pattern = rb"\s" + re.escape(prefix) + rb":recipe\s*=\s*(\"[^\"]*\"|'[^']*')"
                 place = re.compile(pattern).search(self._packet, at)
                 if place is not None:
                     self.text = value
