@@ -31,6 +31,7 @@ from imgrs.errors import (
 from imgrs.functions import *  # noqa: F403  # a function for each verb of the class, made from it
 from imgrs.functions import __all__ as _functions
 from imgrs.image import Image
+from imgrs.pipelines import Pipeline, pipeline
 from imgrs.timing import benchmark
 from imgrs.together import save_all
 
@@ -47,6 +48,7 @@ __all__ = [
     "ImgrsError",
     "LimitError",
     "MemoryBudgetError",
+    "Pipeline",
     "SaveError",
     "SourceChangedError",
     "TruncatedImageError",
@@ -63,6 +65,7 @@ __all__ = [
     "open",
     "open_raw",
     "options",
+    "pipeline",
     "save_all",
     "set_options",
     *_functions,

@@ -8,8 +8,9 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +20,18 @@ from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.graph.node import Node, Origin
 from imgrs.graph.op import Op
 from imgrs.graph.text import listing
-from imgrs.ops import arithmetic, bands, color, filter, geometry, resample, source, stats, tiles, tone, warp
+from imgrs.ops import arithmetic, bands, color, filter, geometry, resample, source, stats, tiles, tone, verbs, warp
 from imgrs.run.collection import Collection
 
 if TYPE_CHECKING:
     import networkx
     import PIL.Image
 
+    from imgrs.pipelines import Pipeline
     from imgrs.run.save import Output
 
 P = ParamSpec("P")
+T = TypeVar("T")
 PACKAGE = __name__.partition(".")[0]
 
 
@@ -64,7 +67,7 @@ class verb(Generic[P]):  # noqa: N801  # read as a declaration: brightness = ver
         return self._call if image is None else self._call.__get__(image)
 
 
-def _made(op: Callable[..., Op], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Op:
+def _made(op: Callable[..., T], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
     try:
         return op(*args, **kwargs)
     except TypeError as error:
@@ -222,10 +225,11 @@ class Image(Collection):
 
     def remove_transparency(self, background: Any = (255, 255, 255)) -> Image:
         """Lay the image over ``background`` (in the image's own units) and drop alpha."""
+        color = verbs.RemoveTransparency(background).background
         spec = self._node.spec
         if not spec.alpha:
             return self
-        pixel = geometry.fill_pixel(_color(background), _opaque(spec), "remove_transparency")
+        pixel = geometry.fill_pixel(color, _opaque(spec), "remove_transparency")
         below = Image(Node(source.New(_opaque(spec), tuple(float(v) for v in pixel)), origin=_origin()))
         return below.apply(bands.Blend(), self)
 
@@ -279,15 +283,14 @@ class Image(Collection):
         it by (right, down) afterward; what was outside becomes ``fillcolor`` (0 unless given). Half turns are exact, and
         quarter turns of squares or expanded images.
         """
-        parts = warp.Rotation(angle, expand, center, translate)
-        if parts.center is None and parts.translate is None and parts.angle % 90 == 0:
-            quarters = int(parts.angle % 360) // 90
+        told = _made(verbs.Rotate, "rotate", (angle, resample, expand, center, translate, fillcolor), {})
+        if told.center is None and told.translate is None and told.angle % 90 == 0:
+            quarters = int(told.angle % 360) // 90
             if quarters % 2 == 0 or expand or self.width == self.height:
                 return self.copy() if quarters == 0 else self.transpose(f"rotate_{90 * quarters}")
-        size, matrix = parts.of(self.size)
-        if self._node.spec.dtype == "bool":
-            resample = "nearest"
-        return self.apply(_made(warp.Affine, "rotate", (size, matrix, resample, fillcolor), {}))
+        size, matrix = told.of(self.size)
+        filter_ = "nearest" if self._node.spec.dtype == "bool" else told.resample
+        return self.apply(_made(warp.Affine, "rotate", (size, matrix, filter_, told.fillcolor), {}))
 
     def rotate90(self) -> Image:
         """Turn a quarter counter-clockwise."""
@@ -329,20 +332,18 @@ class Image(Collection):
         ``resample`` is Pillow's name or integer: nearest, box, bilinear, hamming, bicubic, lanczos. ``reducing_gap`` is
         taken for Pillow's sake: results are exact without it.
         """
+        op = resized(size, resample, box, reducing_gap)
         if self._node.spec.dtype == "bool":
-            resample = "nearest"  # as Pillow has it: there is nothing between 0 and 1
-        if reducing_gap is not None and not (isinstance(reducing_gap, (int, float)) and reducing_gap >= 1.0):
-            raise ArgumentError(f"resize: reducing_gap must be at least 1.0, got {reducing_gap!r}")
-        return self.apply(_resize(size, resample, box))
+            op = replace(op, resample="nearest")  # as Pillow has it: there is nothing between 0 and 1
+        return self.apply(op)
 
     def thumbnail(self, size: tuple[int, int], resample: str | int = "bicubic") -> Image:
         """Shrink in place to fit ``size`` (width, height), keeping the aspect; never enlarges. Returns the image.
 
         On a file as opened, decoding at a reduced scale is part of its meaning where the format can (JPEG).
         """
-        wide, high = geometry.whole_numbers(size, 2, "a size (width, height)")
-        if wide < 1 or high < 1:
-            raise ArgumentError(f"thumbnail: size must be at least 1x1, got {size!r}")
+        told = _made(verbs.Thumbnail, "thumbnail", (size, resample), {})
+        wide, high = told.size
         width, height = self.size
         if wide < width or high < height:
             if wide * height >= high * width:
@@ -351,7 +352,7 @@ class Image(Collection):
                 high = max(1, round(height * wide / width))
             self._node = _shrunk(self._node, (wide, high))
             if (wide, high) != self.size:
-                self._node = self.resize((wide, high), resample)._node
+                self._node = self.resize((wide, high), told.resample)._node
         return self
 
     # Bands and layers
@@ -362,9 +363,10 @@ class Image(Collection):
 
     def getchannel(self, channel: int | str) -> Image:
         """One band, by its index or its letter (``"R"``, ``"A"``)."""
+        channel = _made(verbs.GetChannel, "getchannel", (channel,), {}).channel
         if isinstance(channel, str):
             letters = self.mode if self.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else ""
-            if channel not in letters or not channel:
+            if channel not in letters:
                 raise ArgumentError(f"getchannel: {self.mode} images have no channel {channel!r}")
             channel = letters.index(channel)
         return self.apply(bands.Band(channel))
@@ -436,15 +438,17 @@ class Image(Collection):
 
     def __getitem__(self, key: Any) -> Image:
         """NumPy's slicing of rows, columns and bands: ``img[10:20, ::, 0]``; steps must be 1. Clips where ``crop`` raises."""
-        keys = key if isinstance(key, tuple) else (key,)
-        if len(keys) > 3 or not all(isinstance(k, slice) and k.step in (None, 1) for k in keys[:2]):
-            raise ArgumentError(f"slice: must be image[top:bottom, left:right] with steps of 1, got {key!r}")
-        top, bottom, _ = keys[0].indices(self.height)
-        left, right, _ = keys[1].indices(self.width) if len(keys) > 1 else (0, self.width, 1)
+        told = verbs.Slice.of(key)
+        top, bottom, _ = slice(*told.rows).indices(self.height)
+        left, right, _ = slice(*told.columns).indices(self.width)
         if bottom <= top or right <= left:
             raise ArgumentError(f"slice: {key!r} selects no pixels of the {self.width}x{self.height} image")
         part = self.crop((left, top, right, bottom))
-        return part if len(keys) < 3 else part.getchannel(range(self.bands)[keys[2]])
+        if told.band is None:
+            return part
+        if not -self.bands <= told.band < self.bands:
+            raise ArgumentError(f"slice: band must be below {self.bands} for {self.mode} images, got {told.band}")
+        return part.getchannel(told.band % self.bands)
 
     # Pixels
 
@@ -502,6 +506,9 @@ class Image(Collection):
         what is done lies in a folder beside the target. It is refused when the source, the pipeline, an option or
         ``chunks`` changed since.
 
+        With ``recipe=True`` the file says how it was made, in its XMP: ``imgrs.Pipeline.from_file(path)`` reads it, and
+        makes it again of the same sources.
+
         Raises ``ArgumentError`` before anything is computed, and ``SaveError``.
         """
         from imgrs.io.options import check_flag
@@ -513,15 +520,21 @@ class Image(Collection):
 
     def _output(self, target: Any, format: str | None, options: Mapping[str, Any]) -> Output:
         """A save of this image, checked."""
-        from imgrs.io import exif
+        from imgrs.io import exif, xmp
         from imgrs.io.options import check_flag
+        from imgrs.pipelines import recipe_of
         from imgrs.run.save import Output
 
         given = dict(options)
         if "exif" in given:
             given["exif"] = exif.given(given["exif"])
         info = self.info if check_flag("metadata", given.pop("metadata", True)) else {}
-        return Output.of(self._node, target, format, info, given)
+        if "xmp" in info:
+            info["xmp"] = xmp.without_recipe(info["xmp"])
+        recipe = None
+        if check_flag("recipe", given.pop("recipe", False)):
+            recipe = recipe_of(self._node, given if format is None else {**given, "format": format}).to_json()
+        return Output.of(self._node, target, format, info, given, recipe)
 
     # The graph
 
@@ -541,6 +554,15 @@ class Image(Collection):
         """The graph as it was built, one line per node."""
         return listing([self._node])
 
+    def recipe(self) -> Pipeline:
+        """The graph as a ``Pipeline``, with holes in place of its files and arrays, in the order of their first use.
+
+        ``img.recipe()(photo)`` does with another photograph what was done here.
+        """
+        from imgrs.pipelines import recipe_of
+
+        return recipe_of(self._node)
+
     def to_networkx(self) -> networkx.MultiDiGraph[int]:
         """The graph for networkx."""
         from imgrs.graph.view import to_networkx
@@ -557,7 +579,7 @@ class Image(Collection):
 
     def copy(self) -> Image:
         """Another handle on the same node."""
-        return Image(self._node)
+        return type(self)(self._node)
 
     __copy__ = copy
 
@@ -610,7 +632,10 @@ class Statistic(Image):
         return float(values.item())
 
 
-def _resize(size: Any, resample_: Any, box: Any) -> Op:
+def resized(size: Any, resample_: Any, box: Any, reducing_gap: Any) -> resample.Resize:
+    """The op of ``resize``, its parameters checked."""
+    if reducing_gap is not None and not (isinstance(reducing_gap, (int, float)) and reducing_gap >= 1.0):
+        raise ArgumentError(f"resize: reducing_gap must be at least 1.0, got {reducing_gap!r}")
     return resample.Resize(size, resample_, box)
 
 
@@ -620,13 +645,7 @@ def _image(value: object, name: str) -> Image:
     raise ArgumentTypeError(f"{name}: needs an imgrs.Image, got {type(value).__name__}; use imgrs.fromarray()")
 
 
-def _color(value: Any) -> tuple[float, ...]:
-    return tuple(float(v) for v in value) if hasattr(value, "__iter__") else (float(value),)
-
-
 def _opaque(spec: Any) -> Any:
-    from dataclasses import replace
-
     return replace(spec, bands=spec.colors, alpha=False)
 
 

@@ -74,6 +74,10 @@ class Op:
     version: ClassVar[int] = 1
     """Raised when the same parameters come to mean other pixels, so that keys differ."""
     takes: ClassVar[Takes] = ANY
+    arity: ClassVar[tuple[int, int]] = (1, 1)
+    """How many inputs it has, at least and at most."""
+    statistics: ClassVar[int] = 0
+    """How many of these are statistics, not images: the last ones."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -94,7 +98,11 @@ class Op:
 
     def check(self, specs: Sequence[Spec]) -> None:
         """Raise ``ArgumentError`` for an input of a kind that the op does not take."""
-        for spec in specs:
+        images = self.arity[1] - self.statistics
+        for place, spec in enumerate(specs):
+            if (spec.encoding == "statistic") != (self.statistics > 0 and place >= images):
+                way = "needs an image, not a statistic" if place < images else "needs a statistic, such as histogram()"
+                raise ArgumentError(f"{self.name} {way}, as input {place + 1}")
             if spec.encoding != "statistic" and spec not in self.takes:
                 raise ArgumentError(f"{self.name} does not take {spec.mode} {spec.dtype} images; {self._way_out(spec)}")
 
@@ -164,6 +172,7 @@ def _canonical(value: Any) -> Any:
 class Source(Op):
     """Makes an image from nothing but its parameters: a file, a color, an array. Has no inputs."""
 
+    arity: ClassVar[tuple[int, int]] = (0, 0)
     reads_regions: ClassVar[bool] = True
     unit: ClassVar[tuple[int, int]] = (1, 1)
     """Width and height of what is decoded at a time."""

@@ -203,5 +203,5 @@ class PillowFormat(Format):
             check_dpi(self.name, value)
         elif isinstance(allowed, tuple):
             check_allowed(self.name, name, value, allowed)
-        elif not isinstance(value, allowed):
+        elif not isinstance(value, (list, tuple) if allowed is list else allowed):
             raise ArgumentError(f"save: {self.name} {name} must be {allowed.__name__}, got {value!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -45,6 +45,7 @@ _LAYOUTS = {
 class Merge(Point):
     """One image from single bands of one size and depth: L, LA, RGB, RGBA, CMYK, or any number as ``"multiband"``."""
 
+    arity: ClassVar[tuple[int, int]] = (1, 65_536)
     mode: str = choice({**{m.lower(): m for m in _LAYOUTS}, "multiband": "multiband"}, example="LA")
 
     def infer(self, *specs: Spec) -> Spec:
@@ -74,6 +75,7 @@ class Blend(Op):
     """
 
     takes = COLOR
+    arity: ClassVar[tuple[int, int]] = (2, 3)
     mode: str = choice({"normal": "normal"}, default="normal")
     position: tuple[int, int] = checked(_position, default=(0, 0))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,10 @@ class Crop(Remap):
     @property
     def index_map(self) -> bool:
         return True
+
+    def check(self, specs: Sequence[Spec]) -> None:
+        if specs[0].encoding != "statistic":  # of which a part is one, too
+            super().check(specs)
 
     def infer(self, *specs: Spec) -> Spec:
         (spec,) = specs
@@ -142,6 +147,8 @@ def _border(value: Any) -> Box:
 
 def fill_values(value: Any) -> tuple[float, ...]:
     """A color as numbers, for the check of a parameter."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError("must be a number, or one for each band")
     values = tuple(float(v) for v in value) if hasattr(value, "__iter__") else (float(value),)
     if not values or not all(np.isfinite(values)):
         raise ValueError("must be a number, or one for each band")

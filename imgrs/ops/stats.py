@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -78,6 +78,8 @@ class AutoContrast(Point):
     """
 
     takes = COLOR
+    arity: ClassVar[tuple[int, int]] = (2, 2)
+    statistics: ClassVar[int] = 1
     cutoff: float = number(0, 49, default=0.0)
 
     def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:

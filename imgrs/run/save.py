@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 from imgrs.config import Settings
 from imgrs.errors import ArgumentError
 from imgrs.graph.node import Node
-from imgrs.io import format_for
-from imgrs.io.format import Encoder, Placed, TileEncoder, WholeEncoder
+from imgrs.io import format_for, formats, xmp
+from imgrs.io.format import Encoder, Format, Placed, TileEncoder, WholeEncoder
 from imgrs.io.metadata import fitting
 from imgrs.plan.choose import WAITING_PER_WORKER, plan
 from imgrs.plan.stages import ANYWHERE, Forecast, Plan, Sink
@@ -39,11 +39,30 @@ class Output:
 
     @classmethod
     def of(
-        cls, node: Node, target: Any, format: str | None, info: Mapping[str, Any], options: Mapping[str, Any]
+        cls,
+        node: Node,
+        target: Any,
+        format: str | None,
+        info: Mapping[str, Any],
+        options: Mapping[str, Any],
+        recipe: str | None = None,
     ) -> Output:
-        """Check a save. Raises ``ArgumentError`` for what the format cannot hold."""
-        carried = fitting(info, node.spec)
-        return cls(node, target, format_for(path_of(target), format).encoder(node.spec, carried, options))
+        """Check a save, with a recipe in its metadata if there is one. Raises ``ArgumentError`` for what cannot be held."""
+        carried, kind = fitting(info, node.spec), format_for(path_of(target), format)
+        if recipe is not None:
+            options = {**options, "xmp": _with_recipe(kind, carried, options, recipe)}
+        return cls(node, target, kind.encoder(node.spec, carried, options))
+
+
+def _with_recipe(format: Format, info: Mapping[str, Any], options: Mapping[str, Any], recipe: str) -> Any:
+    if "xmp" not in format.options:
+        known = ", ".join(format.name for format in formats() if format.is_written and "xmp" in format.options)
+        raise ArgumentError(
+            f"save: {format.name} keeps no XMP, where a recipe goes; save as {known}, or write img.recipe().to_json() "
+            "beside it"
+        )
+    packet = options.get("xmp", info.get("xmp"))
+    return xmp.with_recipe(packet or b"", recipe) if packet is None or isinstance(packet, bytes) else packet
 
 
 def save(
