@@ -113,10 +113,17 @@ def test_the_folder_is_the_users_unless_one_is_named(monkeypatch: pytest.MonkeyP
 
 def test_many_threads_may_ask_for_the_first_code_at_once(folder: Path) -> None:
     code = (
-        "import numpy, threading, tests.test_machine_code as t\n"
+        "import numpy, threading, time, tests.test_machine_code as t\n"
+        "from llvmlite import binding\n"
         "from imgrs.compiled import Loop\n"
         "from imgrs.kernels import lookup\n"
         "start, table = threading.Barrier(8), numpy.arange(255, -1, -1, dtype=numpy.uint8)\n"
+        "engines, make = [], binding.create_mcjit_compiler\n"
+        "def made(*args):\n"
+        "    time.sleep(0.2)\n"
+        "    engines.append(make(*args))\n"
+        "    return engines[-1]\n"
+        "binding.create_mcjit_compiler = made\n"
         "def work(i):\n"
         "    out, image = numpy.zeros((3, 4)), numpy.full((5, 70, 3), i, numpy.uint8)\n"
         "    start.wait()\n"
@@ -129,8 +136,8 @@ def test_many_threads_may_ask_for_the_first_code_at_once(folder: Path) -> None:
         "    right.append(i)\n"
         "right, threads = [], [threading.Thread(target=work, args=(i,)) for i in range(8)]\n"
         "[thread.start() for thread in threads], [thread.join() for thread in threads]\n"
-        "print(len(right))"
+        "print(len(right), len(engines))"
     )
     for _ in range(3):  # compiled first, and then loaded
         run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-        assert run.stdout.strip() == "8"
+        assert run.stdout.strip() == "8 1"
