@@ -113,17 +113,17 @@ def test_the_folder_is_the_users_unless_one_is_named(monkeypatch: pytest.MonkeyP
 
 def test_many_threads_may_ask_for_the_first_code_at_once(folder: Path) -> None:
     code = (
-        "import numpy, threading, time, tests.test_machine_code as t\n"
-        "from llvmlite import binding\n"
+        "import functools, numpy, threading, time, tests.test_machine_code as t\n"
+        "from imgrs import machine_code\n"
         "from imgrs.compiled import Loop\n"
         "from imgrs.kernels import lookup\n"
         "start, table = threading.Barrier(8), numpy.arange(255, -1, -1, dtype=numpy.uint8)\n"
-        "engines, make = [], binding.create_mcjit_compiler\n"
-        "def made(*args):\n"
+        "engines, make = [], machine_code._engine.__wrapped__\n"
+        "def made():\n"
         "    time.sleep(0.2)\n"
-        "    engines.append(make(*args))\n"
+        "    engines.append(make())\n"
         "    return engines[-1]\n"
-        "binding.create_mcjit_compiler = made\n"
+        "machine_code._engine = functools.cache(made)\n"
         "def work(i):\n"
         "    out, image = numpy.zeros((3, 4)), numpy.full((5, 70, 3), i, numpy.uint8)\n"
         "    start.wait()\n"
