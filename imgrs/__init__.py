@@ -30,7 +30,7 @@ from imgrs.errors import (
 from imgrs.functions import *  # noqa: F403  # a function for each verb of the class, made from it
 from imgrs.functions import __all__ as _functions
 from imgrs.image import Image
-from imgrs.together import save_all
+from imgrs.together import compute_all, save_all
 
 __version__ = "0.1.0"
 
@@ -50,6 +50,7 @@ __all__ = [
     "TruncatedImageError",
     "UnsupportedFormatError",
     "__version__",
+    "compute_all",
     "from_dask",
     "fromarray",
     "frombytes",

@@ -69,7 +69,7 @@ def test_importing_loads_nothing_heavy() -> None:
 PUBLIC = (
     "ArgumentError ArgumentTypeError ComputeError CorruptImageError DamagedImageWarning Image ImageNotFoundError ImgrsError "
     "LimitError MemoryBudgetError SaveError SourceChangedError TruncatedImageError UnsupportedFormatError "
-    "__version__ auto_contrast blend blur box_blur brightness contrast convert crop edge_detect edge_enhance "
+    "__version__ auto_contrast blend blur box_blur brightness compute_all contrast convert crop edge_detect edge_enhance "
     "edge_enhance_more emboss exposure_adjust flip_left_right flip_top_bottom from_dask fromarray frombytes "
     "gamma grayscale histogram hue_rotate images_equal invert merge new open open_raw options pad posterize resize "
     "rotate rotate180 rotate270 rotate90 rotate_left rotate_right saturate save save_all sepia set_options sharpen "
