@@ -27,6 +27,7 @@ from imgrs.errors import (
     TruncatedImageError,
     UnsupportedFormatError,
 )
+from imgrs.forecast import Estimate, estimate
 from imgrs.functions import *  # noqa: F403  # a function for each verb of the class, made from it
 from imgrs.functions import __all__ as _functions
 from imgrs.image import Image
@@ -40,6 +41,7 @@ __all__ = [
     "ComputeError",
     "CorruptImageError",
     "DamagedImageWarning",
+    "Estimate",
     "Image",
     "ImageNotFoundError",
     "ImgrsError",
@@ -51,6 +53,7 @@ __all__ = [
     "UnsupportedFormatError",
     "__version__",
     "compute_all",
+    "estimate",
     "from_dask",
     "fromarray",
     "frombytes",

@@ -62,6 +62,19 @@ def test_common_work_is_done_once(photo: Any) -> None:
     assert len(seen) == 1
 
 
+def test_a_run_reads_and_plans_what_the_images_need_together(photo_tiff: Path) -> None:
+    img = imgrs.open(photo_tiff)
+    left, right = img.crop((0, 0, 64, 300)), img.crop((64, 0, 128, 300))
+    both = imgrs.estimate(left, right, chunks=(64, 64))
+    assert both.read_bytes == imgrs.estimate(img.crop((0, 0, 128, 300)), chunks=(64, 64)).read_bytes
+    alone = [imgrs.estimate(image, chunks=(64, 64)) for image in (left, right)]
+    assert both.read_bytes == sum(one.read_bytes for one in alone)
+    assert both.tasks < sum(one.tasks for one in alone)  # tiles of one size are made together
+    twice = imgrs.estimate(img.blur(2), img.blur(2).invert(), chunks=(64, 64))
+    once = imgrs.estimate(img.blur(2), chunks=(64, 64))
+    assert (twice.tasks, twice.read_bytes) == (once.tasks, once.read_bytes)
+
+
 def test_what_is_no_image_is_refused() -> None:
     broken: Any = np.zeros((3, 4))
     with pytest.raises(imgrs.ArgumentTypeError, match=r"^compute_all: needs imgrs images, got ndarray"):

@@ -27,6 +27,8 @@ C = TypeVar("C", bound=type[Any])
 
 BLOCK = 384 << 10
 """Bytes of pixels that point ops take at a time, so that they stay in the processor's cache."""
+FLOAT = 4
+"""Bytes of the float32 samples in which color weighted by alpha is filtered."""
 
 
 @dataclass_transform(
@@ -124,6 +126,14 @@ class Op:
     def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
         """The pixels of ``out``, of the image that ``spec`` describes, from tiles that cover ``demand(out)``."""
 
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        """The most memory, in bytes, that ``compute`` takes beside its tiles and what comes out.
+
+        It makes ``area`` pixels of the image that ``spec`` describes from ``taken`` pixels of all ``sources`` together.
+        What does not grow with these is left out.
+        """
+        return 0
+
     def compute_into(self, target: Pixels, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> None:
         """The same, written to ``target``, an array of their shape, which may be part of a larger one."""
         target[...] = self.compute(out, tiles, spec, prepared)
@@ -170,6 +180,8 @@ class Source(Op):
     decoding_bytes: ClassVar[int] = 0
     """The most memory that decoding takes beside what comes out: of a unit where ``reads_regions``, else of the image."""
 
+    keeps_units: ClassVar[bool] = False
+    """Whether decoded units that several tiles need are kept for a while."""
     streams: ClassVar[bool] = False
     """Whether ``strips`` comes in pieces that are small beside the image."""
 
@@ -307,6 +319,18 @@ class Window(Op):
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
         return (region.grow(*self.margin) & specs[0].region,)
 
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        (source,) = sources
+        if source.alpha and self.alpha == "premultiplied":
+            weighted = weighting_bytes(area, taken, source.bands)
+        else:  # the tile with its edges replicated, or the bands that are filtered
+            weighted = taken * source.pixel_bytes + (area * spec.pixel_bytes if source.alpha else 0)
+        return weighted + self.filter_bytes(area * spec.bands, taken * source.bands, source)
+
+    def filter_bytes(self, samples: int, taken: int, source: Spec) -> int:
+        """The most memory that ``apply`` takes, in bytes, beside ``taken`` samples that it gets and those that it makes."""
+        return 0
+
     def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
         (tile,) = tiles
         padded = replicate(tile, out.grow(*self.margin))
@@ -347,6 +371,10 @@ class Remap(Op):
 
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
         return (self.source_of(region, specs[0]) & specs[0].region,)
+
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        weighs = spec.alpha and self.alpha == "premultiplied" and not self.index_map
+        return weighting_bytes(area, taken, spec.bands) if weighs else 0
 
     def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
         (tile,) = tiles
@@ -396,6 +424,11 @@ def replicate(tile: Tile, wanted: Region) -> Pixels:
     rows = (inside.top - wanted.top, wanted.bottom - inside.bottom)
     columns = (inside.left - wanted.left, wanted.right - inside.right)
     return np.pad(pixels, (rows, columns, (0, 0)), mode="edge")
+
+
+def weighting_bytes(area: int, taken: int, bands: int) -> int:
+    """What color weighted by alpha takes, in bytes: ``taken`` pixels while they are weighted, or they and what comes out."""
+    return FLOAT * bands * max(2 * taken, taken + area)
 
 
 def _size(spec: Spec) -> str:

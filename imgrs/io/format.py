@@ -42,6 +42,8 @@ class Reader(ABC):
     """Width and height of what is decoded at a time: a tile, a strip, or the whole image."""
     shrinks: Sequence[int] = (1,)
     """The reductions that the decoder offers, 1 included."""
+    keeps_units: bool = False
+    """Whether decoded units that several tiles need are kept for a while, in the store that a process has for them."""
     page: int = 0
     """Which of the file's images this is."""
     told: str = ""
@@ -141,6 +143,10 @@ class Encoder:
         """What it writes, as costs of encoding are listed: the format, and the compression if there are several."""
         return f"{type(self).__name__.removesuffix('Encoder').upper()} {getattr(self, 'compression', '')}".strip()
 
+    def encoding_bytes(self, spec: Spec) -> int:
+        """The most memory that encoding takes beside the pixels and what it gives: of the image, or of a tile."""
+        raise NotImplementedError
+
     def parts(self, target: str) -> Mapping[str, str]:
         """What was written, within its path, and the names that it takes, the one that makes it an image last."""
         return {"": target}
@@ -148,6 +154,14 @@ class Encoder:
 
 class WholeEncoder(Encoder, ABC):
     """For formats whose file is made from the whole image at once."""
+
+    def encoding_bytes(self, spec: Spec) -> int:
+        return self.weight * spec.nbytes
+
+    @property
+    def weight(self) -> int:
+        """How many times the image's size encoding takes, as it was measured: the library's own image, and what it makes."""
+        return 3
 
     @abstractmethod
     def encode(self, pixels: Pixels) -> bytes | memoryview:
@@ -169,6 +183,9 @@ class TileEncoder(Encoder, ABC):
     """Whether a tile is as wide as the image; ``place`` then gets tiles from the top down."""
     scattered: ClassVar[bool] = False
     """Whether each tile has a place of its own, so that any task may put it there at any time."""
+
+    def encoding_bytes(self, spec: Spec) -> int:
+        return 2 * self.unit[0] * self.unit[1] * spec.pixel_bytes
 
     @abstractmethod
     def begin(self, path: str) -> int:

@@ -176,6 +176,10 @@ class Jpeg2000Encoder(WholeEncoder):
     coder: PillowEncoder | None
     metadata: tuple[tuple[str, Any], ...]
 
+    @property
+    def weight(self) -> int:
+        return 15
+
     def encode(self, pixels: Pixels) -> bytes | memoryview:
         if self.coder is not None:
             data = bytes(self.coder.encode(pixels))

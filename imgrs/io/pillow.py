@@ -140,6 +140,10 @@ def _unguarded() -> Iterator[None]:
             PIL.Image.MAX_IMAGE_PIXELS = limit
 
 
+_WEIGHTS = {("WEBP", False): 4, ("WEBP", True): 15, ("AVIF", False): 11, ("JPEG2000", False): 15, ("ICO", False): 5}
+"""Times the image's size that encoding takes, by format, and whether it is lossless."""
+
+
 @dataclass(frozen=True)
 class PillowEncoder(WholeEncoder):
     """One save through Pillow, its options checked."""
@@ -151,6 +155,10 @@ class PillowEncoder(WholeEncoder):
     @property
     def codec(self) -> str:
         return self.format
+
+    @property
+    def weight(self) -> int:
+        return _WEIGHTS.get((self.format, bool(dict(self.options).get("lossless"))), super().weight)
 
     def encode(self, pixels: Pixels) -> bytes | memoryview:
         import PIL.Image

@@ -112,6 +112,9 @@ class Transpose(Remap):
         top, bottom = (height - region.bottom, height - region.top) if rows else (region.top, region.bottom)
         return Region(top, left, bottom, right) if swap else Region(left, top, right, bottom)
 
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        return area * spec.pixel_bytes  # turned first, then flipped
+
     def apply(self, tile: Tile, out: Region, spec: Spec, prepared: Any) -> Pixels:
         return move.turned(tile.pixels, *self.element)
 

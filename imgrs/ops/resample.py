@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from imgrs.errors import ArgumentError
-from imgrs.graph.op import Remap, op
+from imgrs.graph.op import FLOAT, Remap, op
 from imgrs.graph.parameters import checked, choice
 from imgrs.kernels import resample
 from imgrs.ops.geometry import image_size
@@ -88,6 +88,15 @@ class Resize(Remap):
         low = start + (first + 0.5) * scale - reach
         high = start + (last - 0.5) * scale + reach
         return max(int(low) - 1, 0), min(int(high) + 2, size_in)
+
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        if self.index_map:
+            return 0
+        left, top, right, bottom = self._box(sources[0])
+        scale = max(self.size[0] / (right - left), self.size[1] / (bottom - top))
+        sample = 1 if spec.dtype == "uint8" and not spec.alpha else FLOAT
+        between = round(taken * scale) * spec.bands * sample  # the passes across and down
+        return between + super().working_bytes(area, taken, spec, *sources)
 
     def apply(self, tile: Tile, out: Region, spec: Spec, prepared: Any) -> Pixels:
         across, down = prepared

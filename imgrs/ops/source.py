@@ -51,6 +51,10 @@ class Open(Source):
         return self.reader.decoding_bytes(self.shrink)
 
     @property
+    def keeps_units(self) -> bool:  # type: ignore[override]  # known per file, not per class
+        return self.reader.keeps_units
+
+    @property
     def streams(self) -> bool:  # type: ignore[override]  # known per file, not per class
         return self.reader.streams(self.shrink)
 

@@ -66,7 +66,7 @@ def save(
             paths = [journal.image]
         else:
             paths = [stack.enter_context(landing(output.target, output.encoder)) for output in outputs]
-        sinks = [*(_sink(output.encoder) for output in outputs), *(ANYWHERE for _ in statistics)]
+        sinks = [*(_sink(output.encoder, output.node.spec) for output in outputs), *(ANYWHERE for _ in statistics)]
         made = plan([*(output.node for output in outputs), *statistics], settings, sinks)
         scratch = stack.enter_context(scratch_folder(made))
         builder = stack.enter_context(closing(Builder(made, local_names(made), scratch)))
@@ -85,23 +85,27 @@ def save(
         return [arrays.pixels[node] for node in made.after[len(outputs) :]]
 
 
-def sink_of(spec: Spec, format: str | None) -> Sink:
-    """How the tiles of an image are made for a file of a format; for an array where it is None."""
+def sink_of(spec: Spec, format: str | None, name: str = "explain") -> Sink:
+    """How the tiles of an image are made for a file of a format; for an array where it is None.
+
+    Errors speak of the argument ``sink`` of the function ``name``.
+    """
     if format is None:
         return ANYWHERE
     try:
-        return _sink(format_for(None, format).encoder(spec, {}, {}))
+        return _sink(format_for(None, format).encoder(spec, {}, {}), spec)
     except ArgumentError as error:
-        told = str(error).replace("save: format must", "explain: sink must").replace("save:", "explain:")
+        told = str(error).replace("save: format must", f"{name}: sink must").replace("save:", f"{name}:")
         raise type(error)(told) from None
 
 
-def _sink(encoder: Encoder) -> Sink:
+def _sink(encoder: Encoder, spec: Spec) -> Sink:
     if not isinstance(encoder, TileEncoder):
-        return Sink(codec=encoder.codec, whole=True)
+        return Sink(codec=encoder.codec, whole=True, encoding_bytes=encoder.encoding_bytes(spec))
     width, height = encoder.unit
     larger = HALVINGS if encoder.levels > 1 else 0
-    return Sink((width << larger, height << larger), encoder.by_rows, encoder.codec)
+    unit = (width << larger, height << larger)
+    return Sink(unit, encoder.by_rows, encoder.codec, encoding_bytes=encoder.encoding_bytes(spec))
 
 
 class _WholeFile:
