@@ -523,6 +523,25 @@ class Image(Collection):
         info = self.info if check_flag("metadata", given.pop("metadata", True)) else {}
         return Output.of(self._node, target, format, info, given)
 
+    def preview(self, max_side: int = 1024) -> Preview:
+        """The whole image, lazy, at most ``max_side`` pixels wide and high; never larger than it is.
+
+        Files are read at a reduced scale where their format can (JPEG, pyramids), and all operations are done at that
+        scale: radii and matrices are scaled, boxes, borders and positions to whole pixels of the preview; tone and color
+        are done as they are. ``approximate`` names the operations that do not mean the same there, such as kernels of 3x3
+        pixels and statistics: they work on the smaller image. Where nothing needs reducing, the preview is exact.
+
+        >>> import imgrs
+        >>> small = imgrs.new("RGB", (8000, 6000), (200, 120, 40)).blur(40).sharpen().preview(1000)
+        >>> small.size, small.approximate
+        ((1000, 750), ('sharpen() at 1/8 scale',))
+        """
+        from imgrs.optimize.reduced import reduced
+
+        side = _side("preview", "max_side", max_side)
+        is_image = self._node.spec.encoding != "statistic"
+        return Preview(*reduced(self._node, side / max(self.size) if is_image else 1.0))
+
     # The graph
 
     def explain(self, sink: str | None = None, costs: bool = True, **options: Any) -> str:
@@ -608,6 +627,39 @@ class Statistic(Image):
         if values.size != 1:
             raise ArgumentTypeError(f"float: the image has {values.size} values; use list()")
         return float(values.item())
+
+
+class Preview(Image):
+    """A smaller copy of an image, lazy, that says what of it is approximate. After an operation it is an image as any."""
+
+    __slots__ = ("approximate",)
+
+    approximate: tuple[str, ...]
+    """The operations that do not mean the same at this scale, such as ``"sharpen() at 1/8 scale"``."""
+
+    def __init__(self, node: Node, approximate: tuple[str, ...] = ()) -> None:
+        super().__init__(node)
+        self.approximate = approximate
+
+    def explain(self, sink: str | None = None, costs: bool = True, **options: Any) -> str:
+        """As ``Image.explain``, and what is approximate."""
+        text = super().explain(sink, costs, **options)
+        return "\n  ".join((f"{text}\n\napproximate", *self.approximate)) if self.approximate else text
+
+    def copy(self) -> Preview:
+        """Another handle on the same node."""
+        return Preview(self._node, self.approximate)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Preview, (self._node, self.approximate)
+
+
+def _side(name: str, parameter: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise ArgumentTypeError(f"{name}: {parameter} must be a whole number of pixels, got {value!r}")
+    if value < 1:
+        raise ArgumentError(f"{name}: {parameter} must be at least 1, got {value!r}")
+    return int(value)
 
 
 def _resize(size: Any, resample_: Any, box: Any) -> Op:

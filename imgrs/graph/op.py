@@ -68,6 +68,18 @@ ANY = Takes(frozenset({"gray", "srgb", "cmyk", "multiband"}), _DEPTHS | {"bool"}
 """Every image: what moves pixels and does not change them."""
 
 
+@dataclass(frozen=True)
+class Reduced:
+    """An op's place in a preview: its result is to be ``size``, at ``scale`` (below 1), as are the images it is applied to."""
+
+    scale: float
+    size: tuple[int, int]
+    sources: tuple[Spec, ...]
+    """Its images at full scale."""
+    copies: tuple[Spec, ...]
+    """The same as they are in the preview."""
+
+
 class Op:
     """What is done to images, as a value: frozen, comparable, picklable, and unaware of graphs."""
 
@@ -125,6 +137,17 @@ class Op:
     @abstractmethod
     def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
         """The pixels of ``out``, of the image that ``spec`` describes, from tiles that cover ``demand(out)``."""
+
+    def source_scale(self, scale: float, spec: Spec, *sources: Spec) -> float:
+        """At which scale images are needed for a preview of the result at ``scale``; 1 or more is full scale."""
+        return scale
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool] | None:
+        """The op that does this to smaller copies, and whether it means the same there, but for the scale.
+
+        None where there is none: the op is then done at full scale, and its result made smaller.
+        """
+        return None
 
     def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
         """The most memory, in bytes, that ``compute`` takes beside its tiles and what comes out.
@@ -185,6 +208,10 @@ class Source(Op):
     streams: ClassVar[bool] = False
     """Whether ``strips`` comes in pieces that are small beside the image."""
 
+    def at_size(self, size: tuple[int, int]) -> Source:
+        """The same image as small as it can be read without being smaller than ``size``."""
+        return self
+
     def decode_into(self, out: Pixels) -> None:
         """Decode the whole image to an array of its shape."""
         raise NotImplementedError(f"{self.name} reads regions")
@@ -223,6 +250,9 @@ class Point(Op):
 
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
         return tuple(spec.region if spec.encoding == "statistic" else region for spec in specs)
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool] | None:
+        return self, True
 
     @abstractmethod
     def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:
@@ -316,6 +346,9 @@ class Window(Op):
         A float32 array gives a float32 array, neither rounded nor clipped, whatever the image's dtype.
         """
 
+    def scaled(self, at: Reduced) -> tuple[Op, bool] | None:
+        return self, False
+
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
         return (region.grow(*self.margin) & specs[0].region,)
 
@@ -406,6 +439,9 @@ class Fold(Op):
     @abstractmethod
     def finish(self, total: Any, spec: Spec) -> Pixels:
         """The statistic, shaped (height, width, bands) as ``infer`` says; ``spec`` is the input's."""
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool] | None:
+        return self, False
 
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
         return (specs[0].region,)

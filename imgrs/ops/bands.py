@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from imgrs.errors import ArgumentError
-from imgrs.graph.op import ANY, COLOR, FLOAT, Op, Point, op
+from imgrs.graph.op import ANY, COLOR, FLOAT, Op, Point, Reduced, op
 from imgrs.graph.parameters import checked, choice, whole
 from imgrs.kernels import color
 from imgrs.ops.geometry import whole_numbers
@@ -88,6 +88,9 @@ class Blend(Op):
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
         shifted = region.shift(-self.position[0], -self.position[1])
         return region, *(shifted & spec.region for spec in specs[1:])
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool]:
+        return Blend(self.mode, (round(self.position[0] * at.scale), round(self.position[1] * at.scale))), True
 
     def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
         return min(area, taken - area) * 4 * FLOAT * (1 + spec.colors)  # opacities and weighted colors

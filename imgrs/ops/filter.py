@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from imgrs.graph.op import FLOAT, Window, op
+from imgrs.graph.op import FLOAT, Op, Reduced, Window, op
 from imgrs.graph.parameters import checked, number, whole
 from imgrs.kernels import color, convolve, wide
 from imgrs.types import Pixels, Region, Spec
@@ -27,6 +27,11 @@ def _gaussian_plan(sigma: float) -> Any:
     if sigma >= wide.WIDE:
         return wide.wide(sigma)
     return convolve.gaussian_taps(sigma) if sigma else np.ones(1, np.float32)
+
+
+def _seen(sigma: float) -> bool:
+    """Whether a Gaussian on pixels is still one: below half a pixel there are hardly any weights but the middle one."""
+    return sigma == 0 or sigma >= 0.5
 
 
 def _gaussian_bytes(sigma: float, taken: int) -> int:
@@ -57,6 +62,9 @@ class Blur(Window):
     def does_nothing(self, *specs: Spec) -> bool:
         return self.radius == 0 and not specs[0].alpha  # with alpha, color under alpha 0 becomes 0
 
+    def scaled(self, at: Reduced) -> tuple[Op, bool]:
+        return Blur(self.radius * at.scale), _seen(self.radius * at.scale)
+
     def prepare(self, *specs: Spec) -> Any:
         return _gaussian_plan(self.radius)
 
@@ -80,6 +88,10 @@ class BoxBlur(Window):
 
     def does_nothing(self, *specs: Spec) -> bool:
         return self.radius == 0 and not specs[0].alpha
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool]:
+        radius = self.radius * at.scale
+        return BoxBlur(round(radius)), radius == round(radius)
 
     def filter_bytes(self, samples: int, taken: int, source: Spec) -> int:
         return taken * _SUM * (2 * (2 * self.radius + 1) + 1)  # the terms of both passes, and a sum
@@ -231,6 +243,10 @@ class UnsharpMask(Window):
     def prepare(self, *specs: Spec) -> Any:
         level = np.float32(self.threshold * specs[0].full_scale / 255.0)
         return _gaussian_plan(self.radius), np.float32(self.amount), level
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool]:
+        radius = max(self.radius * at.scale, 0.01)
+        return UnsharpMask(radius, self.amount, self.threshold), _seen(radius)
 
     def filter_bytes(self, samples: int, taken: int, source: Spec) -> int:
         blurring = 2 * FLOAT * samples + FLOAT * taken + _gaussian_bytes(self.radius, taken)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import field, replace
 from functools import cached_property
 from typing import Any
 
@@ -61,6 +61,14 @@ class Open(Source):
     def strips(self) -> Iterator[Pixels]:
         return self.reader.strips(self.shrink)
 
+    def at_size(self, size: tuple[int, int]) -> Source:
+        offered = [shrink for shrink in self.reader.shrinks if shrink >= self.shrink and self._covers(shrink, size)]
+        return Open(self.reader, max(offered, default=self.shrink))
+
+    def _covers(self, shrink: int, size: tuple[int, int]) -> bool:
+        spec = self.reader.shrunk(shrink)
+        return spec.width >= size[0] and spec.height >= size[1]
+
     def decode_into(self, out: Pixels) -> None:
         self.reader.decode_into(out, self.shrink)
 
@@ -99,6 +107,9 @@ class New(Source):
 
     def infer(self, *specs: Spec) -> Spec:
         return self.spec
+
+    def at_size(self, size: tuple[int, int]) -> Source:
+        return New(replace(self.spec, width=size[0], height=size[1]), self.color)
 
     def read(self, region: Region) -> Pixels:
         shape = (region.height, region.width, self.spec.bands)
