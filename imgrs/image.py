@@ -6,8 +6,10 @@ A verb adds one node to the graph and returns at once. An image is a handle on a
 from __future__ import annotations
 
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, overload
 
@@ -542,6 +544,23 @@ class Image(Collection):
         is_image = self._node.spec.encoding != "statistic"
         return Preview(*reduced(self._node, side / max(self.size) if is_image else 1.0))
 
+    def progressive(self, first_side: int = 256, **options: Any) -> Iterator[Step]:
+        """The pixels from coarse to exact: a step at most ``first_side`` pixels wide and high, each next one four times
+        larger, the last bit-identical to ``compute()``.
+
+        Leave the loop at any time: a step is computed when it is asked for. The exact last step costs what ``compute()``
+        costs. Keywords are those of ``imgrs.options``.
+
+        >>> import imgrs
+        >>> img = imgrs.new("L", (1200, 900), 7).blur(2)
+        >>> [(step.pixels.shape, step.exact) for step in img.progressive()]
+        [((192, 256), False), ((900, 1200), True)]
+        """
+        side, longest = _side("progressive", "first_side", first_side), max(self.size)
+        sides = list(itertools.takewhile(lambda side: side < longest / 2, (side * 4**i for i in itertools.count())))
+        settings = config.settings(**options)
+        return (_step(image, self, settings) for image in (*map(self.preview, sides), self))
+
     # The graph
 
     def explain(self, sink: str | None = None, costs: bool = True, **options: Any) -> str:
@@ -652,6 +671,24 @@ class Preview(Image):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Preview, (self._node, self.approximate)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step of ``Image.progressive``."""
+
+    pixels: npt.NDArray[Any]
+    """As ``compute()`` gives them, of a smaller copy until the last step."""
+    scale: float
+    """The width and height of the copy, as parts of the image's: above 0, at most 1."""
+    exact: bool
+    """Whether these are the pixels of ``compute()``: the last step's are."""
+
+
+def _step(image: Image, whole: Image, settings: config.Settings) -> Step:
+    from imgrs.run.engine import to_array
+
+    return Step(to_array(image._node, settings), max(image.size) / max(whole.size), image is whole)
 
 
 def _side(name: str, parameter: str, value: Any) -> int:

@@ -195,8 +195,40 @@ def test_files_that_can_are_read_small(
     assert near(graded.compute(), preview.compute()) < 2.0
 
 
+def test_steps_go_from_coarse_to_exact(large: Array) -> None:
+    img = imgrs.fromarray(large).blur(3).rotate(10)
+    steps = list(img.progressive(100))
+    assert [step.pixels.shape for step in steps] == [(67, 100, 3), (266, 400, 3), (1200, 1804, 3)]
+    assert [step.exact for step in steps] == [False, False, True]
+    assert [round(step.scale * 1804) for step in steps] == [100, 400, 1804]
+    np.testing.assert_array_equal(steps[-1].pixels, img.compute())
+    coarse, finer = (near(steps[-1].pixels, step.pixels) for step in steps[:2])
+    assert max(coarse, finer) < 3
+
+
+def test_a_loop_that_is_left_computes_no_more(photo: Array) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def counted(tile: Array) -> Array:
+        seen.append(tile.shape)
+        return tile
+
+    img = imgrs.fromarray(photo).map_tiles(counted)
+    steps = img.progressive(64)
+    assert not seen
+    assert next(steps).pixels.shape == (43, 64, 3)
+    assert [shape[:2] for shape in seen] == [(43, 64)]
+
+
+def test_a_small_image_is_one_exact_step(photo: Array) -> None:
+    (step,) = imgrs.fromarray(photo).progressive(256)
+    assert (step.scale, step.exact) == (1.0, True)
+
+
 @pytest.mark.parametrize("side", [0, -3, 1.5, "9", True])
 def test_sides_are_whole_numbers_of_pixels(side: Any) -> None:
     img = imgrs.new("L", (9, 9))
     with pytest.raises(imgrs.ArgumentError, match=r"^preview: max_side must be"):
         img.preview(side)
+    with pytest.raises(imgrs.ArgumentError, match=r"^progressive: first_side must be"):
+        img.progressive(side)
