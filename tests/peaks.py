@@ -175,12 +175,12 @@ def measured(name: str, folder: Path) -> Peak:
     return Peak(*_child(f"measure({name!r}, {str(folder)!r})"))
 
 
-def limited(name: str, folder: Path, kind: str, room: int, group: str = "") -> None:
+def limited(name: str, folder: Path, room: int, group: str = "") -> None:
     """Run a job in a new process that gets ``room`` bytes beside what it has after a small run; raises if it ends badly.
 
-    ``kind`` is ``"data"`` (RLIMIT_DATA), ``"address space"`` (RLIMIT_AS) or ``"group"``, whose folder is ``group``.
+    By RLIMIT_DATA; or by joining the control group whose folder is ``group``, where one is given, which has its own limit.
     """
-    _child(f"limit({name!r}, {str(folder)!r}, {kind!r}, {room}, {group!r})")
+    _child(f"limit({name!r}, {str(folder)!r}, {room}, {group!r})")
 
 
 def _child(call: str) -> list[int]:
@@ -216,14 +216,13 @@ def measure(name: str, folder: str) -> None:
     del kept
 
 
-def limit(name: str, folder: str, kind: str, room: int, group: str) -> None:
+def limit(name: str, folder: str, room: int, group: str) -> None:
     """What ``limited`` runs."""
     job, images = _ready(name, Path(folder))
-    if kind == "group":
+    if group:
         Path(group, "cgroup.procs").write_text(str(os.getpid()))
     else:
-        which, what = {"data": (resource.RLIMIT_DATA, "VmData"), "address space": (resource.RLIMIT_AS, "VmSize")}[kind]
-        resource.setrlimit(which, (resident(what) + room,) * 2)
+        resource.setrlimit(resource.RLIMIT_DATA, (resident("VmData") + room,) * 2)
     job.run(images, Path(folder))
     print("[]")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import pytest
 
 import imgrs
 from imgrs.forecast import MACHINERY
+from imgrs.io.segments import Shared
+from imgrs.types import Pixels
 from tests import peaks
 from tests.peaks import JOBS, SIDE
 
@@ -50,8 +53,40 @@ def limit_of(name: str) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux's")
 @pytest.mark.parametrize("name", HELD)
 def test_a_run_needs_no_more_data_than_its_limit_and_the_machinery(name: str, pictures: Path) -> None:
-    peaks.limited(name, pictures, "data", limit_of(name) + MACHINERY)
+    peaks.limited(name, pictures, limit_of(name) + MACHINERY)
     check_saved(name, pictures)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux's")
+def test_the_limits_of_these_tests_are_limits(pictures: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"MemoryError|Unable to allocate|can't start new thread|Cannot allocate"):
+        peaks.limited("in 128 MiB", pictures, 16 << 20)
+
+
+def tile(number: int) -> Pixels:
+    """An array of 10 bytes."""
+    return np.full((1, 10, 1), number, np.uint8)
+
+
+def test_a_store_keeps_no_more_than_the_runs_of_the_moment_have_room_for() -> None:
+    store = Shared(50, 50)
+    for number in range(9):
+        store.get(number, functools.partial(tile, number))
+
+    def kept() -> list[int]:
+        return [number for number in range(20) if store.kept(number) is not None]
+
+    assert kept() == [4, 5, 6, 7, 8]
+    with store.room(20):
+        assert kept() == [7, 8]
+        store.get(9, lambda: tile(9))
+        assert kept() == [8, 9]
+        with store.room(10):
+            store.get(10, lambda: tile(10))
+            assert kept() == [8, 9, 10]
+        assert kept() == [9, 10]
+    store.get(11, lambda: tile(11))
+    assert kept() == [9, 10, 11]
 
 
 def group_of_ours() -> Path | None:
@@ -92,5 +127,5 @@ def test_a_control_group_with_the_limit_and_the_machinery_kills_nothing(name: st
     where = limit_file(group)
     assert where is not None
     where.write_text(str(limit_of(name) + MACHINERY))
-    peaks.limited(name, pictures, "group", 0, str(group))
+    peaks.limited(name, pictures, 0, str(group))
     check_saved(name, pictures)

@@ -6,6 +6,7 @@ import dataclasses
 import re
 import shutil
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import tifffile
 
 import imgrs
+from imgrs.ops.source import Open
 from tests import peaks
 from tests.peaks import JOBS
 
@@ -65,6 +67,39 @@ def test_an_estimate_says_what_the_tables_of_a_file_say(photo_tiff: Path) -> Non
         lengths = np.reshape(file.pages[0].databytecounts, (5, 8))
     assert imgrs.estimate(img.brightness(3)).read_bytes == lengths.sum()
     assert imgrs.estimate(img.crop((0, 0, 100, 100)), img.crop((0, 0, 30, 40))).read_bytes == lengths[:2, :2].sum()
+
+
+_SIDE = 900
+_NOISE: Any = np.random.default_rng(3).integers(0, 256, (_SIDE, _SIDE, 4), np.uint8)
+CONVERTED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "as stored": (_NOISE[..., :3], {"photometric": "rgb"}),
+    "palette": (_NOISE[..., 0], {"photometric": "palette", "colormap": _NOISE[:3, :256, 0].astype(np.uint16) * 257}),
+    "bits": (_NOISE[..., 0] > 99, {"photometric": "minisblack"}),
+    "inverted": (_NOISE[..., 0], {"photometric": "miniswhite"}),
+    "halves": (_NOISE[..., 0].astype(np.float16), {"photometric": "minisblack"}),
+    "weighted by alpha": (_NOISE, {"photometric": "rgb", "extrasamples": ["assocalpha"]}),
+    "weighted at 16 bits": (_NOISE.astype(np.uint16), {"photometric": "rgb", "extrasamples": ["assocalpha"]}),
+    "brightness and color": (_NOISE[..., :3], {"photometric": "ycbcr", "subsampling": (1, 1)}),
+}
+"""Pixels that are stored otherwise than they are given out."""
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_no_conversion_takes_more_memory_than_it_says(name: str, tmp_path: Path) -> None:
+    stored, options = CONVERTED[name]
+    tifffile.imwrite(tmp_path / "a.tif", stored, tile=(256, 256), **options)
+    source = imgrs.open(tmp_path / "a.tif")._node.op
+    assert isinstance(source, Open)
+    reader = source.reader
+    region = reader.spec.region
+    reader.read(region)
+    tracemalloc.start()
+    try:
+        reader.read(region)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= reader.spec.nbytes + reader.converting_bytes(region.area) + reader.decoding_bytes() + (1 << 20)
 
 
 def test_an_estimate_is_a_frozen_record_of_numbers(photo_tiff: Path) -> None:

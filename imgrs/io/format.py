@@ -63,6 +63,10 @@ class Reader(ABC):
         """The most memory that decoding takes beside what comes out: of a unit where ``reads_regions``, else of the image."""
         return 0 if self.reads_regions else self.shrunk(shrink).nbytes
 
+    def converting_bytes(self, area: int) -> int:
+        """The most memory that ``read`` takes beside ``area`` pixels that it gives, to make them from those that are stored."""
+        return 0
+
     def decode_into(self, out: Pixels, shrink: int = 1) -> None:
         """Decode the whole image to an array of its shape, which may be a map of a file."""
         top = 0

@@ -42,6 +42,7 @@ class Shared:
         finally:
             with self._lock:
                 self._rooms.remove(size)
+                self._make_room()
 
     def _make_room(self) -> None:
         limit = min(self._limit, sum(self._rooms)) if self._rooms else self._limit

@@ -106,6 +106,9 @@ class TiffReader(Reader):
         as_stored = page.stored == page.spec.dtype and page.coding.bits == 8 * page.spec.itemsize
         return (2 if as_stored else 3) * page.unit_bytes  # as stored and as decoded; and as they mean
 
+    def converting_bytes(self, area: int) -> int:
+        return area * self._levels[1].meaning.converting_bytes
+
     @property
     def frames(self) -> int:
         return len(pages_of(self.resource))

@@ -79,6 +79,9 @@ class Open(Source):
     def infer(self, *specs: Spec) -> Spec:
         return self.reader.shrunk(self.shrink)
 
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        return self.reader.converting_bytes(area)
+
     def read(self, region: Region) -> Pixels:
         return self.reader.read(region, self.shrink)
 
