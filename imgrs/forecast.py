@@ -38,8 +38,9 @@ def estimate(*images: Image, sink: str | Sequence[str | None] | None = None, **o
     are those of ``imgrs.options``.
 
     The forecast of memory is no lower than what is measured, and at most twice that where it is 16 MiB or more;
-    ``memory_limit`` bounds it, without the arrays that are handed out. Time is within what the machine at hand differs
-    from the one on which costs were measured.
+    ``memory_limit`` bounds it, without the arrays that are handed out and the machinery's 16 MiB. The first run of a
+    process takes more: libraries are loaded, and NumPy does little work until it pays to load compiled loops. Seconds are
+    those of the machine on which costs were measured. Options of the format are thought to be the usual ones.
 
     Raises ``MemoryBudgetError`` where no plan fits ``memory_limit``, and ``ArgumentError`` for what a format cannot hold.
 

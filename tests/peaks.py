@@ -92,6 +92,9 @@ JOBS: dict[str, Job] = {
     "Zarr to Zarr": Job("zarr", _one(_grade), "zarr"),
     "to a pyramid": Job("tif", _one(_grade), "dzi"),
     "to WebP": Job("tif", _one(lambda img: img.resize((3000, 3000))), "webp"),
+    "to AVIF": Job("tif", _one(lambda img: img.resize((img.width // 3, img.height // 3))), "avif"),
+    "from JPEG 2000": Job("jp2", _one(lambda img: img.brightness(20)), "tif"),
+    "from QOI": Job("qoi", _one(lambda img: img.brightness(20)), "tif"),
     "resized a little": Job("tif", _one(lambda img: img.resize((4000, 4000))), "tif"),
     "resized to little": Job("tif", _one(lambda img: img.resize((300, 300)))),
     "resized from PNG": Job("png", _one(lambda img: img.resize((300, 300))), "jpg"),
@@ -145,8 +148,9 @@ def made(folder: Path, side: int) -> None:
     pixels = picture(side)
     np.save(folder / f"{side}.npy", pixels)
     image = imgrs.fromarray(pixels)
-    for name in ("tif", "png", "zarr"):
+    for name in ("tif", "png", "zarr", "qoi"):
         image.save(folder / f"{side}.{name}")
+    image.crop((0, 0, side // 3, side // 3)).save(folder / f"{side}.jp2")  # a slow one
     tifffile.imwrite(folder / f"{side}.strips.tif", pixels, photometric="rgb", rowsperstrip=64, compression="zlib")
     tifffile.imwrite(folder / f"{side}.plain.tif", pixels, photometric="rgb")
     tifffile.imwrite(folder / f"{side}.strip.tif", pixels, photometric="rgb", rowsperstrip=side, compression="zlib")

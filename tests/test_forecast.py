@@ -113,7 +113,7 @@ def test_an_estimate_is_a_frozen_record_of_numbers(photo_tiff: Path) -> None:
 
 
 def test_arrays_that_are_handed_out_are_part_of_the_estimate() -> None:
-    img = imgrs.new("RGB", (4000, 3000), (1, 2, 3)).blur(2)
+    img = imgrs.new("RGB", (8000, 6000), (1, 2, 3)).blur(2)
     alone = imgrs.estimate(img, sink="tiff").peak_bytes
     assert imgrs.estimate(img, memory_limit="64MiB").peak_bytes > img.nbytes
     assert alone < imgrs.estimate(img, img.blur(1), sink=["tiff", None]).peak_bytes - img.nbytes

@@ -79,7 +79,10 @@ class PillowReader(WholeReader):
 
     def decoding_bytes(self, shrink: int = 1) -> int:
         spec = self.shrunk(shrink)
-        return 4 * spec.width * spec.height + spec.nbytes  # Pillow's own image, and its bytes on the way to an array
+        pixel = spec.pixel_bytes if spec.bands == 1 else 4
+        return (
+            pixel * spec.width * spec.height + spec.nbytes
+        )  # Pillow's own image, and its bytes on the way to an array
 
     def decoded(self, shrink: int) -> Pixels:
         with self._opened() as image:

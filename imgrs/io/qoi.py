@@ -50,6 +50,9 @@ class QoiReader(WholeReader):
     def __reduce__(self) -> tuple[Any, ...]:
         return QoiReader, (self.resource,)
 
+    def decoding_bytes(self, shrink: int = 1) -> int:
+        return self.spec.nbytes + 3 * self.resource.size  # the data, and with another end, twice over
+
     def decoded(self, shrink: int) -> Pixels:
         import imagecodecs
 
