@@ -147,7 +147,11 @@ class Encoder:
         """What it writes, as costs of encoding are listed: the format, and the compression if there are several."""
         return f"{type(self).__name__.removesuffix('Encoder').upper()} {getattr(self, 'compression', '')}".strip()
 
-    def encoding_bytes(self, spec: Spec) -> int:
+    spec: Spec
+    """The image that is saved."""
+
+    @property
+    def encoding_bytes(self) -> int:
         """The most memory that encoding takes beside the pixels and what it gives: of the image, or of a tile."""
         raise NotImplementedError
 
@@ -159,8 +163,9 @@ class Encoder:
 class WholeEncoder(Encoder, ABC):
     """For formats whose file is made from the whole image at once."""
 
-    def encoding_bytes(self, spec: Spec) -> int:
-        return self.weight * spec.nbytes
+    @property
+    def encoding_bytes(self) -> int:
+        return self.weight * self.spec.nbytes
 
     @property
     def weight(self) -> int:
@@ -188,8 +193,9 @@ class TileEncoder(Encoder, ABC):
     scattered: ClassVar[bool] = False
     """Whether each tile has a place of its own, so that any task may put it there at any time."""
 
-    def encoding_bytes(self, spec: Spec) -> int:
-        return 2 * self.unit[0] * self.unit[1] * spec.pixel_bytes
+    @property
+    def encoding_bytes(self) -> int:
+        return 2 * self.unit[0] * self.unit[1] * self.spec.pixel_bytes
 
     @abstractmethod
     def begin(self, path: str) -> int:

@@ -66,7 +66,7 @@ def save(
             paths = [journal.image]
         else:
             paths = [stack.enter_context(landing(output.target, output.encoder)) for output in outputs]
-        sinks = [*(_sink(output.encoder, output.node.spec) for output in outputs), *(ANYWHERE for _ in statistics)]
+        sinks = [*(_sink(output.encoder) for output in outputs), *(ANYWHERE for _ in statistics)]
         made = plan([*(output.node for output in outputs), *statistics], settings, sinks)
         scratch = stack.enter_context(scratch_folder(made))
         builder = stack.enter_context(closing(Builder(made, local_names(made), scratch)))
@@ -93,19 +93,19 @@ def sink_of(spec: Spec, format: str | None, name: str = "explain") -> Sink:
     if format is None:
         return ANYWHERE
     try:
-        return _sink(format_for(None, format).encoder(spec, {}, {}), spec)
+        return _sink(format_for(None, format).encoder(spec, {}, {}))
     except ArgumentError as error:
         told = str(error).replace("save: format must", f"{name}: sink must").replace("save:", f"{name}:")
         raise type(error)(told) from None
 
 
-def _sink(encoder: Encoder, spec: Spec) -> Sink:
+def _sink(encoder: Encoder) -> Sink:
     if not isinstance(encoder, TileEncoder):
-        return Sink(codec=encoder.codec, whole=True, encoding_bytes=encoder.encoding_bytes(spec))
+        return Sink(codec=encoder.codec, whole=True, encoding_bytes=encoder.encoding_bytes)
     width, height = encoder.unit
     larger = HALVINGS if encoder.levels > 1 else 0
     unit = (width << larger, height << larger)
-    return Sink(unit, encoder.by_rows, encoder.codec, encoding_bytes=encoder.encoding_bytes(spec))
+    return Sink(unit, encoder.by_rows, encoder.codec, encoding_bytes=encoder.encoding_bytes)
 
 
 class _WholeFile:
