@@ -6,9 +6,10 @@ A verb adds one node to the graph and returns at once. An image is a handle on a
 from __future__ import annotations
 
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
@@ -536,6 +537,42 @@ class Image(Collection):
             recipe = recipe_of(self._node, given if format is None else {**given, "format": format}).to_json()
         return Output.of(self._node, target, format, info, given, recipe)
 
+    def preview(self, max_side: int = 1024) -> Preview:
+        """The whole image, lazy, at most ``max_side`` pixels wide and high; never larger than it is.
+
+        Files are read at a reduced scale where their format can (JPEG, pyramids), and all operations are done at that
+        scale: radii and matrices are scaled, boxes, borders and positions to whole pixels of the preview; tone and color
+        are done as they are. ``approximate`` names the operations that do not mean the same there, such as kernels of 3x3
+        pixels and statistics: they work on the smaller image. Where nothing needs reducing, the preview is exact.
+
+        >>> import imgrs
+        >>> small = imgrs.new("RGB", (8000, 6000), (200, 120, 40)).blur(40).sharpen().preview(1000)
+        >>> small.size, small.approximate
+        ((1000, 750), ('sharpen() at 1/8 scale',))
+        """
+        from imgrs.optimize.reduced import reduced
+
+        side = _side("preview", "max_side", max_side)
+        is_image = self._node.spec.encoding != "statistic"
+        return Preview(*reduced(self._node, side / max(self.size) if is_image else 1.0))
+
+    def progressive(self, first_side: int = 256, **options: Any) -> Iterator[Step]:
+        """The pixels from coarse to exact: a step at most ``first_side`` pixels wide and high, each next one four times
+        larger, the last bit-identical to ``compute()``.
+
+        Leave the loop at any time: a step is computed when it is asked for. The exact last step costs what ``compute()``
+        costs. Keywords are those of ``imgrs.options``.
+
+        >>> import imgrs
+        >>> img = imgrs.new("L", (1200, 900), 7).blur(2)
+        >>> [(step.pixels.shape, step.exact) for step in img.progressive()]
+        [((192, 256), False), ((900, 1200), True)]
+        """
+        side, longest = _side("progressive", "first_side", first_side), max(self.size)
+        sides = list(itertools.takewhile(lambda side: side < longest / 2, (side * 4**i for i in itertools.count())))
+        settings = config.settings(**options)
+        return (_step(image, self, settings) for image in (*map(self.preview, sides), self))
+
     # The graph
 
     def explain(self, sink: str | None = None, costs: bool = True, **options: Any) -> str:
@@ -637,6 +674,57 @@ def resized(size: Any, resample_: Any, box: Any, reducing_gap: Any) -> resample.
     if reducing_gap is not None and not (isinstance(reducing_gap, (int, float)) and reducing_gap >= 1.0):
         raise ArgumentError(f"resize: reducing_gap must be at least 1.0, got {reducing_gap!r}")
     return resample.Resize(size, resample_, box)
+
+
+class Preview(Image):
+    """A smaller copy of an image, lazy, that says what of it is approximate. After an operation it is an image as any."""
+
+    __slots__ = ("approximate",)
+
+    approximate: tuple[str, ...]
+    """The operations that do not mean the same at this scale, such as ``"sharpen() at 1/8 scale"``."""
+
+    def __init__(self, node: Node, approximate: tuple[str, ...] = ()) -> None:
+        super().__init__(node)
+        self.approximate = approximate
+
+    def explain(self, sink: str | None = None, costs: bool = True, **options: Any) -> str:
+        """As ``Image.explain``, and what is approximate."""
+        text = super().explain(sink, costs, **options)
+        return "\n  ".join((f"{text}\n\napproximate", *self.approximate)) if self.approximate else text
+
+    def copy(self) -> Preview:
+        """Another handle on the same node."""
+        return Preview(self._node, self.approximate)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Preview, (self._node, self.approximate)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step of ``Image.progressive``."""
+
+    pixels: npt.NDArray[Any]
+    """As ``compute()`` gives them, of a smaller copy until the last step."""
+    scale: float
+    """The width and height of the copy, as parts of the image's: above 0, at most 1."""
+    exact: bool
+    """Whether these are the pixels of ``compute()``: the last step's are."""
+
+
+def _step(image: Image, whole: Image, settings: config.Settings) -> Step:
+    from imgrs.run.engine import to_array
+
+    return Step(to_array(image._node, settings), max(image.size) / max(whole.size), image is whole)
+
+
+def _side(name: str, parameter: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise ArgumentTypeError(f"{name}: {parameter} must be a whole number of pixels, got {value!r}")
+    if value < 1:
+        raise ArgumentError(f"{name}: {parameter} must be at least 1, got {value!r}")
+    return int(value)
 
 
 def _image(value: object, name: str) -> Image:

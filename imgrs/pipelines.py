@@ -543,3 +543,6 @@ def _gives_an_image(value: Any) -> bool:
 
 for _name, _function in _verbs():
     setattr(Pipeline, _name, _method(_name, _function))
+
+VERBS = tuple(sorted(_name for _name, _ in _verbs() if not _name.startswith("_")))
+"""The names of all verbs of a pipeline."""

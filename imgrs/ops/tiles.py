@@ -70,6 +70,9 @@ class MapTiles(Window):
             raise ArgumentTypeError('map_tiles: convert("L") first')
         return Spec(*spec.size, *_BANDS[self.mode][:2], spec.dtype, _BANDS[self.mode][2])
 
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        return 2 * taken * sources[0].pixel_bytes + area * spec.pixel_bytes  # the function may keep as much as it makes
+
     def compute(self, out: Region, tiles: Any, spec: Spec, prepared: Any) -> Pixels:
         from imgrs.graph.op import replicate
 

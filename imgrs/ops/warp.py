@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from imgrs.errors import ArgumentError
-from imgrs.graph.op import Remap, op
+from imgrs.graph.op import Op, Reduced, Remap, op
 from imgrs.graph.parameters import checked, choice
 from imgrs.kernels import warp
 from imgrs.ops.geometry import fill_pixel, fill_values, image_size
@@ -83,6 +83,16 @@ class Affine(Remap):
     @property
     def _taps(self) -> int:
         return warp.TAPS[self.resample]
+
+    def source_scale(self, scale: float, spec: Spec, *sources: Spec) -> float:
+        a, b, _, d, e, _ = self.matrix
+        return scale / min(math.hypot(a, d), math.hypot(b, e))
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool]:
+        (full,), (copy,) = at.sources, at.copies
+        larger = (self.size[0] / at.size[0], 0.0, 0.0, 0.0, self.size[1] / at.size[1], 0.0)
+        smaller = (copy.width / full.width, 0.0, 0.0, 0.0, copy.height / full.height, 0.0)
+        return Affine(at.size, then(then(larger, self.matrix), smaller), self.resample, self.fillcolor), True
 
     def source_of(self, region: Region, spec: Spec) -> Region:
         q = warp.coordinates(self.matrix, self._taps).tolist()

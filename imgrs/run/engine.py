@@ -18,6 +18,7 @@ import numpy as np
 from imgrs.config import Settings
 from imgrs.errors import ArgumentError, ImgrsError
 from imgrs.graph.node import Node, walk
+from imgrs.io import segments
 from imgrs.io.atomic import temporary_folder
 from imgrs.io.resource import Resource
 from imgrs.ops.source import FromDask, Open
@@ -183,7 +184,8 @@ def run(graph: Graph, keys: Any, made: Plan) -> Any:
             check_shared(file.name)
     _confirm(files)
     try:
-        found = _run(graph, keys, made)
+        with segments.room(made.forecast.shared_bytes):
+            found = _run(graph, keys, made)
     except ImgrsError:
         _confirm(files)  # which may be why
         raise

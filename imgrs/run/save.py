@@ -109,23 +109,27 @@ def forecast(outputs: Sequence[Output], settings: Settings) -> Forecast:
     return plan([output.node for output in outputs], settings, [_sink(output.encoder) for output in outputs]).forecast
 
 
-def sink_of(spec: Spec, format: str | None) -> Sink:
-    """How the tiles of an image are made for a file of a format; for an array where it is None."""
+def sink_of(spec: Spec, format: str | None, name: str = "explain") -> Sink:
+    """How the tiles of an image are made for a file of a format; for an array where it is None.
+
+    Errors speak of the argument ``sink`` of the function ``name``.
+    """
     if format is None:
         return ANYWHERE
     try:
         return _sink(format_for(None, format).encoder(spec, {}, {}))
     except ArgumentError as error:
-        told = str(error).replace("save: format must", "explain: sink must").replace("save:", "explain:")
+        told = str(error).replace("save: format must", f"{name}: sink must").replace("save:", f"{name}:")
         raise type(error)(told) from None
 
 
 def _sink(encoder: Encoder) -> Sink:
     if not isinstance(encoder, TileEncoder):
-        return Sink(codec=encoder.codec, whole=True)
+        return Sink(codec=encoder.codec, whole=True, encoding_bytes=encoder.encoding_bytes)
     width, height = encoder.unit
     larger = HALVINGS if encoder.levels > 1 else 0
-    return Sink((width << larger, height << larger), encoder.by_rows, encoder.codec)
+    unit = (width << larger, height << larger)
+    return Sink(unit, encoder.by_rows, encoder.codec, encoding_bytes=encoder.encoding_bytes)
 
 
 class _WholeFile:
