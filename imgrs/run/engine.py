@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import signal
 import tempfile
 import threading
@@ -95,9 +96,7 @@ def scheduler(settings: Settings) -> Get | None:
     elif asked == "threads":
         get = _threads(workers)
     elif asked == "processes":
-        import dask.multiprocessing
-
-        get = functools.partial(dask.multiprocessing.get, num_workers=workers)
+        get = functools.partial(_in_processes, workers)
     elif asked == "distributed":
         from distributed import get_client
 
@@ -116,6 +115,38 @@ def _threads(workers: int) -> Get:
 
     _start_threads(workers)
     return functools.partial(dask.threaded.get, num_workers=workers)
+
+
+def _in_processes(workers: int, graph: Graph, keys: Any, **options: Any) -> Any:
+    """Dask's processes; where a run fails or is interrupted, they end at once with what they were doing."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    import dask.config
+    import dask.multiprocessing
+
+    if dask.config.get("pool", None) is not None:
+        return dask.multiprocessing.get(graph, keys, **options)
+    if os.environ.get("PYTHONHASHSEED") in (None, "0"):  # as Dask does, so that all of them hash alike
+        os.environ["PYTHONHASHSEED"] = "6640"
+    more = dask.config.get("multiprocessing.initializer", None)
+    pool = ProcessPoolExecutor(workers, dask.multiprocessing.get_context(), _start_process, (more,))
+    try:
+        found = dask.multiprocessing.get(graph, keys, pool=pool, **options)
+    except BaseException:
+        for process in list((pool._processes or {}).values()):  # Python 3.14 has a method for it
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return found
+
+
+def _start_process(more: Callable[[], Any] | None) -> None:
+    """What a worker process does first. Ctrl-C reaches it, too, but the process that started it ends it."""
+    import dask.multiprocessing
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    dask.multiprocessing.initialize_worker_process(user_initializer=more)
 
 
 _started = threading.local()

@@ -15,7 +15,7 @@ from imgrs.graph.op import Fold, Source
 from imgrs.ops.source import FromArray, FromDask
 from imgrs.plan.program import Supplied
 from imgrs.plan.stages import Grid, Plan, Stage
-from imgrs.run.tasks import DecodeToScratch, Decoding, Finish, Gather, Pick, Then, ToScratch, Work, make
+from imgrs.run.tasks import DecodeToScratch, Decoding, Finish, Gather, Pick, Stop, Then, ToScratch, Work, make
 from imgrs.types import Region
 
 Key: TypeAlias = Any  # Dask's keys are strings, numbers, or tuples of them
@@ -56,6 +56,7 @@ class Builder:
         self._scratch = scratch
         self._providers: dict[int, Provider] = {}
         self._decodings: list[Decoding] = []
+        self._stop = Stop() if plan.settings.shares_memory else None
         self._in_turn: dict[str, tuple[int, int]] = {}
         """How many pieces each file comes in that is decoded in turn, and for how many tiles more than those that are being
         made it is decoded; by the name of the pieces."""
@@ -100,7 +101,7 @@ class Builder:
         blocks = list(self._blocks(stage, region))
         layout = tuple((slot, covered) for slot, covered, _ in blocks)
         tile = stage.grid.tile if stage.by_rows else None
-        return (make, program, Work(region, layout, then, tile), *(key for _, _, key in blocks), *wait)
+        return (make, program, Work(region, layout, then, tile, self._stop), *(key for _, _, key in blocks), *wait)
 
     def _blocks(self, stage: Stage, region: Region) -> Iterable[tuple[int, Region, Key]]:
         supplied = [(i, step.op.slot) for i, step in enumerate(stage.program.steps) if isinstance(step.op, Supplied)]
@@ -141,7 +142,9 @@ class Builder:
         self._in_turn[name] = stage.grid.rows, ahead
 
     def close(self) -> None:
-        """Let go of files that are open between tasks: to be called when the run has ended, or failed."""
+        """Stop what still runs, and let go of files that are open between tasks: when the run has ended, or failed."""
+        if self._stop is not None:
+            self._stop.stop()
         for decoding in self._decodings:
             decoding.close()
 

@@ -7,8 +7,9 @@ this process.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,45 @@ from imgrs.plan.program import Program
 from imgrs.run.scratch import Scratch
 from imgrs.run.tile import Block, Blocks, compute_tile
 from imgrs.types import Pixels, Region, Spec, Tile
+
+
+PATIENCE = 0.8
+"""Seconds that the end of a run waits for tiles that other threads are making; an op is never stopped in its middle."""
+
+
+class Stop:
+    """Tells the tasks of a run in this process that it has ended; copies in other processes never say so.
+
+    ``with stop:`` is around the making of a tile, and raises ``KeyboardInterrupt`` where the run has ended.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._making = 0
+
+    def __call__(self) -> bool:
+        return self._stopped
+
+    def __enter__(self) -> None:
+        with self._changed:
+            if self._stopped:
+                raise KeyboardInterrupt
+            self._making += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._changed:
+            self._making -= 1
+            self._changed.notify_all()
+
+    def stop(self, patience: float = PATIENCE) -> bool:
+        """Let no further tile and no further op begin; whether all that were being made have ended in ``patience`` seconds."""
+        with self._changed:
+            self._stopped = True
+            return self._changed.wait_for(lambda: self._making == 0, patience)
+
+    def __reduce__(self) -> tuple[type[Stop], tuple[()]]:
+        return Stop, ()
 
 
 class Then(Protocol):
@@ -36,6 +76,8 @@ class Work:
     then: Then | None = None
     tile: tuple[int, int] | None = None
     """The size of the tiles in which the region is made, one after another; None for all at once."""
+    stop: Stop | None = field(default=None, compare=False, repr=False)
+    """Says when the run has ended, where it is one of this process."""
 
 
 def make(program: Program, work: Work, *arguments: Any) -> Any:
@@ -43,22 +85,26 @@ def make(program: Program, work: Work, *arguments: Any) -> Any:
     blocks: dict[int, list[Block]] = {}
     for (slot, region), pixels in zip(work.layout, arguments, strict=False):
         blocks.setdefault(slot, []).append(Block(region, pixels))
-    if isinstance(work.then, Into):
-        return work.then.make(program, work.region, blocks)
-    results = _computed(program, work, blocks)
-    if work.then is not None:
-        return work.then(work.region, results)
-    return results[0] if len(results) == 1 else tuple(results)
+    with work.stop or nullcontext():
+        if isinstance(work.then, Into):
+            return work.then.make(program, work.region, blocks, work.stop)
+        results = _computed(program, work, blocks)
+        if work.then is not None:
+            if work.stop is not None and work.stop():
+                raise KeyboardInterrupt
+            return work.then(work.region, results)
+        return results[0] if len(results) == 1 else tuple(results)
 
 
 def _computed(program: Program, work: Work, blocks: dict[int, list[Block]]) -> list[Pixels]:
     count = len(program.outputs)
     if work.tile is None:
-        return compute_tile(program, [work.region] * count, blocks)
+        return compute_tile(program, [work.region] * count, blocks, cancelled=work.stop)
     specs = [program.steps[output].spec for output in program.outputs]
     whole = tuple(np.empty((work.region.height, work.region.width, spec.bands), spec.dtype) for spec in specs)
     for part in work.region.tiles(work.tile):
-        compute_tile(program, [part] * count, blocks, targets=[out[part.slices_in(work.region)] for out in whole])
+        targets = [out[part.slices_in(work.region)] for out in whole]
+        compute_tile(program, [part] * count, blocks, cancelled=work.stop, targets=targets)
     return list(whole)
 
 
@@ -72,10 +118,12 @@ class Into:
         for target, pixels in zip(self._parts(region), results, strict=True):
             target[...] = pixels
 
-    def make(self, program: Program, region: Region, blocks: Blocks) -> None:
+    def make(
+        self, program: Program, region: Region, blocks: Blocks, cancelled: Callable[[], bool] | None = None
+    ) -> None:
         """Compute a tile right where it goes."""
         parts = self._parts(region)
-        compute_tile(program, [region] * len(parts), blocks, targets=parts)
+        compute_tile(program, [region] * len(parts), blocks, cancelled=cancelled, targets=parts)
 
     def _parts(self, region: Region) -> list[Pixels]:
         return [target[region.top : region.bottom, region.left : region.right] for target in self.targets]
