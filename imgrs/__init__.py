@@ -30,6 +30,7 @@ from imgrs.errors import (
 from imgrs.functions import *  # noqa: F403  # a function for each verb of the class, made from it
 from imgrs.functions import __all__ as _functions
 from imgrs.image import Image
+from imgrs.monitor import Monitor, monitor
 from imgrs.together import save_all
 
 __version__ = "0.1.0"
@@ -45,6 +46,7 @@ __all__ = [
     "ImgrsError",
     "LimitError",
     "MemoryBudgetError",
+    "Monitor",
     "SaveError",
     "SourceChangedError",
     "TruncatedImageError",
@@ -55,6 +57,7 @@ __all__ = [
     "frombytes",
     "images_equal",
     "merge",
+    "monitor",
     "new",
     "open",
     "open_raw",

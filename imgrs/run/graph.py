@@ -51,7 +51,9 @@ class Builder:
 
     def __init__(self, plan: Plan, named: Callable[[Node], str], scratch: str | None) -> None:
         self.graph: Graph = {}
-        self._plan = plan
+        self.plan = plan
+        self._places: dict[Key, int] = {}
+        """Which stage a program belongs to, and a name that keys of pieces of a file begin with."""
         self._named = named
         self._scratch = scratch
         self._providers: dict[int, Provider] = {}
@@ -92,8 +94,20 @@ class Builder:
         nodes = "+".join(self._named(node) for node in stage.nodes)
         return f"imgrs-{stage.kind}-{nodes}-{stage.grid.tile[0]}x{stage.grid.tile[1]}"
 
+    def _place(self, stage: Stage) -> int:
+        return next(place for place, other in enumerate(self.plan.stages) if other is stage)
+
+    def stage_of(self, key: Key, task: tuple[Any, ...]) -> int | None:
+        """The place of the stage that a task makes tiles for; None for tasks that work on what others made."""
+        if task[0] is make:
+            return self._places[task[1]]
+        if isinstance(task[0], (Decoding, DecodeToScratch)):
+            return self._places[key[0]]
+        return None
+
     def _program(self, stage: Stage) -> Key:
         key = f"{self.stage_name(stage)}-program"
+        self._places[key] = self._place(stage)
         self.graph[key] = stage.program.prepared()
         return key
 
@@ -115,6 +129,7 @@ class Builder:
 
     def _keep(self, stage: Stage) -> None:
         name = self.stage_name(stage)
+        self._places[name] = self._place(stage)
         (node,) = stage.nodes
         if self._scratch and isinstance(node.op, Source) and stage.kind == "decode":
             self.graph[(name, 0, 0)] = (DecodeToScratch(node.op, node.spec, self._scratch),)
@@ -125,7 +140,7 @@ class Builder:
             then = ToScratch(self._scratch) if self._scratch else None
             for cell in stage.grid.cells:
                 self.graph[(name, *cell)] = self._task(stage, program, stage.grid.region(*cell), then)
-        self._providers[self._plan.slots[node]] = Provider(stage.grid, lambda row, column: (name, row, column))
+        self._providers[self.plan.slots[node]] = Provider(stage.grid, lambda row, column: (name, row, column))
 
     def _decode_in_turn(self, stage: Stage) -> None:
         name = self.stage_name(stage)
@@ -137,8 +152,8 @@ class Builder:
         for row, _ in stage.grid.cells:
             self.graph[(name, row, 0)] = (decoding, stage.grid.region(row, 0), *before)
             before = [(name, row, 0)]
-        readers = [reader for reader in self._plan.stages if node in reader.order and reader is not stage]
-        ahead = max((reader.side_by_side(self._plan.settings.workers) for reader in readers), default=1)
+        readers = [reader for reader in self.plan.stages if node in reader.order and reader is not stage]
+        ahead = max((reader.side_by_side(self.plan.settings.workers) for reader in readers), default=1)
         self._in_turn[name] = stage.grid.rows, ahead
 
     def close(self) -> None:
@@ -187,11 +202,11 @@ class Builder:
         for place, node in enumerate(stage.nodes):
             key = f"{name}-{place}"
             self.graph[key] = (Finish(gather, place), level[0])
-            self._providers[self._plan.slots[node]] = Provider(None, _unused, ((node.spec.region, key),))
+            self._providers[self.plan.slots[node]] = Provider(None, _unused, ((node.spec.region, key),))
 
     def _array(self, node: Node, op: FromArray) -> Provider:
         spec = op.spec
-        grid = Grid(spec.width, spec.height, spec.size if self._plan.settings.shares_memory else (BLOCK, BLOCK))
+        grid = Grid(spec.width, spec.height, spec.size if self.plan.settings.shares_memory else (BLOCK, BLOCK))
         name = f"imgrs-array-{self._named(node)}"
         for cell in grid.cells:
             self.graph[(name, *cell)] = op.read(grid.region(*cell))

@@ -10,16 +10,15 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from imgrs.graph.op import Fold, Source
 from imgrs.plan.program import Program
 from imgrs.run.scratch import Scratch
-from imgrs.run.tile import Block, Blocks, compute_tile
+from imgrs.run.tile import Block, Blocks, Observer, compute_tile
 from imgrs.types import Pixels, Region, Spec, Tile
-
 
 PATIENCE = 0.8
 """Seconds that the end of a run waits for tiles that other threads are making; an op is never stopped in its middle."""
@@ -63,6 +62,9 @@ class Stop:
 class Then(Protocol):
     """What becomes of a tile's pixels once they are made."""
 
+    part: ClassVar[str]
+    """What those who measure call it."""
+
     def __call__(self, region: Region, results: list[Pixels]) -> Any: ...
 
 
@@ -80,31 +82,43 @@ class Work:
     """Says when the run has ended, where it is one of this process."""
 
 
-def make(program: Program, work: Work, *arguments: Any) -> Any:
-    """Compute a tile of every output of the program; arguments after the blocks are only waited for."""
+def make(program: Program, work: Work, *arguments: Any, observer: Observer | None = None) -> Any:
+    """Compute a tile of every output of the program; arguments after the blocks are only waited for.
+
+    ``observer`` is told of each step, and of what becomes of the tile.
+    """
     blocks: dict[int, list[Block]] = {}
     for (slot, region), pixels in zip(work.layout, arguments, strict=False):
         blocks.setdefault(slot, []).append(Block(region, pixels))
     with work.stop or nullcontext():
         if isinstance(work.then, Into):
-            return work.then.make(program, work.region, blocks, work.stop)
-        results = _computed(program, work, blocks)
+            return work.then.make(program, work.region, blocks, observer, work.stop)
+        results = _computed(program, work, blocks, observer)
         if work.then is not None:
             if work.stop is not None and work.stop():
                 raise KeyboardInterrupt
-            return work.then(work.region, results)
+            return _handed_on(work.then, work.region, results, observer)
         return results[0] if len(results) == 1 else tuple(results)
 
 
-def _computed(program: Program, work: Work, blocks: dict[int, list[Block]]) -> list[Pixels]:
+def _handed_on(then: Then, region: Region, results: list[Pixels], observer: Observer | None) -> Any:
+    if observer is None:
+        return then(region, results)
+    observer.begin(then.part)
+    made = then(region, results)
+    observer.end(then.part)
+    return made
+
+
+def _computed(program: Program, work: Work, blocks: dict[int, list[Block]], observer: Observer | None) -> list[Pixels]:
     count = len(program.outputs)
     if work.tile is None:
-        return compute_tile(program, [work.region] * count, blocks, cancelled=work.stop)
+        return compute_tile(program, [work.region] * count, blocks, observer, work.stop)
     specs = [program.steps[output].spec for output in program.outputs]
     whole = tuple(np.empty((work.region.height, work.region.width, spec.bands), spec.dtype) for spec in specs)
     for part in work.region.tiles(work.tile):
         targets = [out[part.slices_in(work.region)] for out in whole]
-        compute_tile(program, [part] * count, blocks, cancelled=work.stop, targets=targets)
+        compute_tile(program, [part] * count, blocks, observer, work.stop, targets)
     return list(whole)
 
 
@@ -113,25 +127,43 @@ class Into:
     """Write tiles into arrays that this process holds: one per output, three axes."""
 
     targets: tuple[Pixels, ...]
+    part: ClassVar[str] = "other"
 
     def __call__(self, region: Region, results: list[Pixels]) -> None:
         for target, pixels in zip(self._parts(region), results, strict=True):
             target[...] = pixels
 
     def make(
-        self, program: Program, region: Region, blocks: Blocks, cancelled: Callable[[], bool] | None = None
+        self,
+        program: Program,
+        region: Region,
+        blocks: Blocks,
+        observer: Observer | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> None:
         """Compute a tile right where it goes."""
         parts = self._parts(region)
-        compute_tile(program, [region] * len(parts), blocks, cancelled=cancelled, targets=parts)
+        compute_tile(program, [region] * len(parts), blocks, observer, cancelled, parts)
 
     def _parts(self, region: Region) -> list[Pixels]:
         return [target[region.top : region.bottom, region.left : region.right] for target in self.targets]
 
 
 @dataclass(frozen=True)
+class Drop:
+    """Forget a tile, for those who want to know what it took."""
+
+    part: ClassVar[str] = "other"
+
+    def __call__(self, region: Region, results: list[Pixels]) -> None:
+        return None
+
+
+@dataclass(frozen=True)
 class Shaped:
     """Hand tiles out as public arrays are: two axes where the image has one band."""
+
+    part: ClassVar[str] = "other"
 
     def __call__(self, region: Region, results: list[Pixels]) -> Any:
         shaped = [pixels[:, :, 0] if pixels.shape[2] == 1 else pixels for pixels in results]
@@ -143,6 +175,7 @@ class ToScratch:
     """Keep a tile in a file of its own in ``folder``, because memory does not hold them all."""
 
     folder: str
+    part: ClassVar[str] = "keep"
 
     def __call__(self, region: Region, results: list[Pixels]) -> Scratch:
         scratch = Scratch.create(self.folder, results[0].shape, results[0].dtype.name)
@@ -219,6 +252,7 @@ class Gather:
 
     folds: tuple[Fold, ...]
     spec: Spec
+    part: ClassVar[str] = "gather"
 
     def __call__(self, region: Region, results: list[Pixels]) -> tuple[Any, ...]:
         tile = Tile(region, results[0], self.spec)
