@@ -60,7 +60,8 @@ class Monitor:
 def monitor(live: bool = False) -> Iterator[Monitor]:
     """Measure every ``compute``, ``save`` and ``save_all`` inside the ``with`` block, in this thread or task.
 
-    ``live`` shows the table while they run, on standard error, where that is a terminal or a notebook. What an exception
+    ``live`` shows the table while they run, on standard error, where that is a terminal or a notebook; no bars are shown
+    then. What an exception
     leaves is kept, and monitors may be nested. Calls that other threads make are watched where those have this one's
     context (``contextvars.copy_context().run``, ``asyncio.to_thread``). What Dask runs by itself (``dask.compute``,
     ``to_dask``) is not seen.
@@ -89,6 +90,8 @@ def _live(made: Monitor) -> Iterator[None]:
     from rich.live import Live
     from rich.text import Text
 
+    from imgrs.run.progress import screen
+
     console = Console(stderr=True)
     if not (console.is_terminal or console.is_jupyter):
         yield
@@ -97,8 +100,12 @@ def _live(made: Monitor) -> Iterator[None]:
     def table() -> Text:
         return Text(made.table(), no_wrap=True)
 
-    with Live(console=console, get_renderable=table, refresh_per_second=REFRESHES, vertical_overflow="visible"):
-        yield
+    with screen() as free:
+        if not free:
+            yield
+            return
+        with Live(console=console, get_renderable=table, refresh_per_second=REFRESHES):
+            yield
 
 
 def as_dict(run: Run) -> dict[str, Any]:

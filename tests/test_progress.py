@@ -205,10 +205,11 @@ def test_a_short_call_shows_no_bar_and_dasks_own_is_enough() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo terminals")
 def test_a_live_monitor_draws_its_table_in_a_terminal() -> None:
-    call = 'with imgrs.monitor(live=True):\n    img.compute(chunks=(50, 50), scheduler="sync", progress=False)'
+    call = 'with imgrs.monitor(live=True):\n    img.compute(chunks=(50, 50), scheduler="sync")'
     told = in_terminal(call)
     assert "stage 1: map_tiles (output)" in told
     assert "16 of 16 tiles" in told
+    assert " left" not in told  # nor does a bar draw over it
 
 
 def test_dasks_callbacks_are_called_beside_a_bar(capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import importlib.util
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,18 @@ LINES, TENTH, LONGEST = 5.0, 0.1, 60.0
 """Seconds between two lines of text, at least; the share of the work between them; and seconds after which it may be less."""
 
 _shown = threading.Lock()
-"""Held by the one bar that is on the screen: calls within a call, and in other threads, stay quiet meanwhile."""
+"""Held by what is drawn on the screen, of which there is one."""
+
+
+@contextmanager
+def screen() -> Iterator[bool]:
+    """Whether one may draw inside: not while a call around this one, or another thread, does."""
+    free = _shown.acquire(blocking=False)
+    try:
+        yield free
+    finally:
+        if free:
+            _shown.release()
 
 
 @dataclass(frozen=True)
@@ -81,17 +93,33 @@ class Bar:
     def __init__(self, what: str) -> None:
         self._what = what
         self._start = time.perf_counter()
+        self._expected: tuple[Builder, Graph] | None = None
+        self._finished: deque[Key] = deque()
+        """Keys that were not counted yet."""
         self._weights: dict[Key, float] = {}
         self._pixels = self._total = self._done = 0
         self._share = 0.0
 
     @property
     def progress(self) -> Progress:
+        """How far the run is; to be asked for by one thread."""
+        if self._expected is not None:
+            self._weigh(*self._expected)
+            self._expected = None
+        while self._finished and self._weights:
+            self._count(self._finished.popleft())
         seconds = time.perf_counter() - self._start
         return Progress(self._what, self._done, self._total, min(1.0, self._share), self._pixels, seconds)
 
     def expect(self, builder: Builder, graph: Graph) -> None:
-        """Take the tiles of a graph for what is to be done."""
+        """Take the tiles of a graph for what is to be done. They are weighed when a bar is drawn: a short call draws none."""
+        self._expected = builder, graph
+
+    def finished(self, key: Key) -> None:
+        """Note a key of the graph that is done; one that only tells of a tile counts as the tile."""
+        self._finished.append(key)
+
+    def _weigh(self, builder: Builder, graph: Graph) -> None:
         plan = builder.plan
         stages = shares(predict(plan))
         found: dict[Key, tuple[int, int]] = {}
@@ -103,8 +131,7 @@ class Bar:
         self._total = len(found)
         self._pixels = round(extent(plan) * min(1.0, whole))  # less where a save is gone on with
 
-    def finished(self, key: Key) -> None:
-        """Count a key of the graph that is done; one that only tells of a tile counts as the tile."""
+    def _count(self, key: Key) -> None:
         if isinstance(key, tuple) and key[:1] == ("place",):
             key = key[1:]
         weight = self._weights.pop(key, None)
@@ -149,17 +176,15 @@ def shown(asked: bool | None, what: str) -> Iterator[Bar | None]:
     def show() -> None:
         if asked is None and done.wait(DELAY):
             return
-        if not _shown.acquire(blocking=False):
-            return
-        try:
+        with screen() as free:
+            if not free:
+                return
             display = display_for_here()
             try:
                 while not done.wait(INTERVAL):
                     display.show(bar.progress)
             finally:
                 display.close(bar.progress)
-        finally:
-            _shown.release()
 
     thread = threading.Thread(target=show, name="imgrs-progress", daemon=True)
     thread.start()
