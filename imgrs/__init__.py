@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from imgrs.batches.batch import batch
 from imgrs.config import options, set_options
 from imgrs.create import from_dask, fromarray, frombytes, images_equal, merge, new, open, open_raw
 from imgrs.errors import (
@@ -31,6 +32,7 @@ from imgrs.functions import *  # noqa: F403  # a function for each verb of the c
 from imgrs.functions import __all__ as _functions
 from imgrs.image import Image
 from imgrs.monitor import Monitor, monitor
+from imgrs.timing import benchmark
 from imgrs.together import save_all
 
 __version__ = "0.1.0"
@@ -52,6 +54,8 @@ __all__ = [
     "TruncatedImageError",
     "UnsupportedFormatError",
     "__version__",
+    "batch",
+    "benchmark",
     "from_dask",
     "fromarray",
     "frombytes",

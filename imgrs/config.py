@@ -66,9 +66,10 @@ def options(**values: Any) -> Iterator[None]:
     Parameters: ``chunks=(width, height)``, the compute tile in pixels (the engine's choice unless given);
     ``scheduler="threads"`` (the default), ``"sync"``, ``"processes"``, ``"distributed"`` (for which a
     ``distributed.Client`` must be started first) or a ``distributed.Client``; ``workers``, a number (default: the
-    processors that this process may use); ``memory_limit``, bytes or text such as ``"512MiB"`` (default: a quarter of what
-    is free); ``optimizer="exact"`` (the default), ``"off"`` or ``"fast"``; ``progress``, True or False for a bar on standard
-    error or none (default: in a terminal, for calls of more than half a second). Raises ``ArgumentError`` for others.
+    processors that this process may use; 1 in a process that ``multiprocessing`` started, as there are more of them);
+    ``memory_limit``, bytes or text such as ``"512MiB"`` (default: a quarter of what is free); ``optimizer="exact"`` (the
+    default), ``"off"`` or ``"fast"``; ``progress``, True or False for a bar on standard error or none (default: in a
+    terminal, for calls of more than half a second). Raises ``ArgumentError`` for others.
 
     ``memory_limit`` is for the arrays of one run, all its workers together. Python and the libraries that are loaded come
     on top, 100 to 150 MB for each process, as do arrays that the caller holds.
@@ -99,7 +100,7 @@ def settings(**values: Any) -> Settings:
     found = _checked({name: value for name, value in found.items() if value is not None})
     found |= _local.get()
     found |= _checked({name: value for name, value in values.items() if value is not None})
-    workers = found.get("workers") or dask.config.get("num_workers", None) or available_cpus()
+    workers = found.get("workers") or dask.config.get("num_workers", None) or (1 if _is_pooled() else available_cpus())
     limit = found.get("memory_limit")
     return Settings(
         chunks=found.get("chunks"),
@@ -121,6 +122,12 @@ def _scheduler_of_dask() -> Any:
 
     get = dask.base.get_scheduler()
     return _MODULES.get(getattr(get, "__module__", ""), get)
+
+
+def _is_pooled() -> bool:
+    """Whether this process was started by ``multiprocessing``, and so, as a rule, is one of several at work."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def available_cpus() -> int:

@@ -22,9 +22,16 @@ A message says what went wrong, where (file, operation, tile), and what to do ab
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class ImgrsError(Exception):
     """The base of every error that imgrs raises on purpose."""
+
+    op: str | None = None
+    """The operation that was being computed when it was raised: ``"open"`` while a file was decoded; None outside of runs."""
+    tile: tuple[int, int, int, int] | None = None
+    """The part of that operation's result that was being made: (left, top, right, bottom) in pixels; None outside of runs."""
 
 
 class ArgumentError(ImgrsError, ValueError):
@@ -65,6 +72,9 @@ class SaveError(ImgrsError, OSError):
 
 class MemoryBudgetError(ImgrsError, MemoryError):
     """No plan fits the memory limit; nothing was read."""
+
+    def __reduce__(self) -> tuple[Any, ...]:  # Dask's way to pickle exceptions fails for other children of MemoryError
+        return type(self), self.args, self.__dict__
 
 
 class ComputeError(ImgrsError, RuntimeError):

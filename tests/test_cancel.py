@@ -142,6 +142,20 @@ def test_the_end_of_a_run_waits_for_tiles_that_are_being_made_but_not_for_ever()
     assert stop.stop(patience=0.01)
 
 
+def test_a_run_within_a_task_ends_with_its_run() -> None:
+    stop = Stop()
+    with stop:
+        inner = Stop()
+        with inner:
+            assert not inner()
+    beside = Stop()
+    stop.stop()
+    assert inner()
+    assert not beside()
+    with pytest.raises(KeyboardInterrupt), inner:
+        pass
+
+
 def test_other_processes_are_told_nothing() -> None:
     import pickle
 
@@ -196,3 +210,34 @@ def test_ctrl_c_on_a_cluster_lets_go_of_what_waits(tmp_path: Path) -> None:
         assert count < 10
         time.sleep(1.0)
         assert len(list(tmp_path.iterdir())) == count
+
+
+GROUP = """\
+import os, signal, sys, threading, time
+import imgrs
+
+def slow(tile):
+    time.sleep(0.3)
+    return tile
+
+def interrupt():
+    time.sleep(3)
+    os.killpg(os.getpgrp(), signal.SIGINT)  # as a terminal does
+
+if __name__ == "__main__":
+    threading.Thread(target=interrupt).start()
+    try:
+        imgrs.new("L", (2000, 2000)).map_tiles(slow).compute(scheduler="processes", workers=2, chunks=(100, 100))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups")
+def test_processes_that_ctrl_c_reaches_too_end_quietly(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(GROUP)
+    run = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True, text=True, check=False, timeout=90, start_new_session=True,
+    )  # fmt: skip
+    assert (run.stdout, run.stderr) == ("interrupted\n", "")

@@ -215,6 +215,32 @@ def test_a_users_exception_is_placed(scheduler: str, photo: Array) -> None:
         imgrs.fromarray(photo).map_tiles(broken).compute(scheduler=scheduler, workers=2)
 
 
+@pytest.mark.parametrize("scheduler", ["sync", "threads", "processes"])
+def test_errors_know_the_operation_and_the_tile(scheduler: str, photo: Array, tmp_path: Path) -> None:
+    with pytest.raises(imgrs.ComputeError) as failed:
+        imgrs.fromarray(photo).map_tiles(broken).compute(scheduler=scheduler, workers=2, chunks=(4096, 4096))
+    assert (failed.value.op, failed.value.tile) == ("map_tiles", (0, 0, photo.shape[1], photo.shape[0]))
+    path = tmp_path / "photo.tif"
+    imgrs.fromarray(photo).save(path, tile=64)
+    data = bytearray(path.read_bytes())
+    data[200:260] = bytes(60)
+    path.write_bytes(data)
+    with pytest.raises(imgrs.CorruptImageError) as damaged:
+        imgrs.open(path).invert().compute(scheduler=scheduler, workers=2, chunks=(64, 64))
+    assert (damaged.value.op, damaged.value.tile) == ("open", (0, 0, 64, 64))
+    assert imgrs.ArgumentError("outside of runs").op is None
+
+
+def test_a_file_decoded_in_turn_is_told_too(photo: Array, tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    imgrs.fromarray(photo).save(path)
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(imgrs.CorruptImageError) as damaged:
+        imgrs.open(path).invert().compute()
+    assert damaged.value.op == "open"
+    assert damaged.value.tile is not None
+
+
 def test_a_failed_save_leaves_the_old_file(photo: Array, tmp_path: Path) -> None:
     path = tmp_path / "photo.tif"
     path.write_bytes(b"old")

@@ -209,15 +209,18 @@ def test_a_long_file_of_a_server_without_ranges_is_refused_with_the_way_out(tmp_
         imgrs.open(f"{address}/a.tif")
 
 
-def test_without_the_package_the_message_names_the_extra() -> None:
+@pytest.mark.parametrize(
+    ("package", "url", "extra"), [("aiohttp", "https://example.org/a.tif", "http"), ("s3fs", "s3://bucket/a.tif", "s3")]
+)
+def test_without_the_package_the_message_names_the_extra(package: str, url: str, extra: str) -> None:
     code = (
-        "import sys; sys.modules['aiohttp'] = None\n"
+        f"import sys; sys.modules[{package!r}] = None\n"
         "import imgrs\n"
-        "try: imgrs.open('https://example.org/a.tif')\n"
+        f"try: imgrs.open({url!r})\n"
         "except imgrs.UnsupportedFormatError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'imgrs-lazy[http]'" in done.stdout
+    assert f"pip install 'imgrs-lazy[{extra}]'" in done.stdout
 
 
 @pytest.mark.parametrize("status", [401, 403, 500, 503])

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from imgrs.errors import ArgumentError, ArgumentTypeError, UnsupportedFormatError
 from imgrs.io import heif
 from imgrs.io.fill import FilledReader
-from imgrs.io.folder import Folder
+from imgrs.io.folder import MARKS, Folder
 from imgrs.io.format import Format, Reader
 from imgrs.io.resource import Resource, resource_of
 
@@ -60,6 +60,16 @@ def formats() -> tuple[Format, ...]:
         ZarrFormat(),
         SlideFormat(),
     )
+
+
+def extensions() -> tuple[str, ...]:
+    """The extensions of all formats: ``".tif"``, ``".ome.tif"``, ``".jpg"``, ..."""
+    return tuple(extension for format in formats() for extension in format.extensions)
+
+
+def holds_image(folder: str) -> bool:
+    """Whether a folder is itself an image, by the documents in it."""
+    return any(os.path.isfile(os.path.join(folder, mark)) for mark in MARKS)
 
 
 def open_source(source: object, fill: bool = False) -> Reader:

@@ -258,8 +258,9 @@ def _system(url: str) -> tuple[Any, str]:
     try:
         system, path = fsspec.core.url_to_fs(url)
     except (ValueError, ImportError) as error:
-        web = isinstance(error, ImportError) and url.rpartition("::")[2].startswith("http")
-        way_out = "; pip install 'imgrs-lazy[http]'" if web else ""
+        protocol = url.rpartition("::")[2].partition("://")[0]
+        extra = {"http": "http", "https": "http", "s3": "s3"}.get(protocol) if isinstance(error, ImportError) else None
+        way_out = f"; pip install 'imgrs-lazy[{extra}]'" if extra else ""
         raise UnsupportedFormatError(f"open: {url}: {error}{way_out}") from None
     except FileNotFoundError as error:
         raise _not_found(error, url) from _reason(error)

@@ -6,11 +6,11 @@ import functools
 import itertools
 import os
 import signal
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from typing import Any, TypeAlias
 
@@ -123,23 +123,24 @@ def scheduler(settings: Settings) -> Get | None:
     elif asked == "processes":
         get = functools.partial(_in_processes, workers)
     elif asked == "distributed":
-        from distributed import get_client
-
-        try:
-            get = get_client().get
-        except ValueError as error:
-            way_out = "start a distributed.Client first, or give one as scheduler="
-            raise ArgumentError(f'options: scheduler="distributed" finds no client; {way_out}') from error
+        get = client_of(settings).get
     elif asked is not None:
         get = asked if callable(asked) and not hasattr(asked, "get") else asked.get
     return get
 
 
-def _threads(workers: int) -> Get:
-    import dask.threaded
+def client_of(settings: Settings) -> Any:
+    """The ``distributed.Client`` that a run is to be on; None for another scheduler. Raises ``ArgumentError``."""
+    asked = settings.scheduler
+    if asked == "distributed":
+        from distributed import get_client
 
-    _start_threads(workers)
-    return functools.partial(dask.threaded.get, num_workers=workers)
+        try:
+            return get_client()
+        except ValueError as error:
+            way_out = "start a distributed.Client first, or give one as scheduler="
+            raise ArgumentError(f'options: scheduler="distributed" finds no client; {way_out}') from error
+    return getattr(asked, "__self__", asked) if hasattr(getattr(asked, "__self__", asked), "get_executor") else None
 
 
 def _in_processes(workers: int, graph: Graph, keys: Any, **options: Any) -> Any:
@@ -153,8 +154,13 @@ def _in_processes(workers: int, graph: Graph, keys: Any, **options: Any) -> Any:
         return dask.multiprocessing.get(graph, keys, **options)
     if os.environ.get("PYTHONHASHSEED") in (None, "0"):  # as Dask does, so that all of them hash alike
         os.environ["PYTHONHASHSEED"] = "6640"
-    more = dask.config.get("multiprocessing.initializer", None)
-    pool = ProcessPoolExecutor(workers, dask.multiprocessing.get_context(), _start_process, (more,))
+    # Ctrl-C is for this process, which ends them. Nothing of imgrs may be loaded before Dask is: of the exceptions that it
+    # finds, Dask's way to pickle them takes the causes along, and decoders have some that do not pickle.
+    first = dask.config.get("multiprocessing.initializer", None) or functools.partial(
+        signal.signal, signal.SIGINT, signal.SIG_IGN
+    )
+    start = functools.partial(dask.multiprocessing.initialize_worker_process, user_initializer=first)
+    pool = ProcessPoolExecutor(workers, dask.multiprocessing.get_context(), start)
     try:
         found = dask.multiprocessing.get(graph, keys, pool=pool, **options)
     except BaseException:
@@ -166,30 +172,41 @@ def _in_processes(workers: int, graph: Graph, keys: Any, **options: Any) -> Any:
     return found
 
 
-def _start_process(more: Callable[[], Any] | None) -> None:
-    """What a worker process does first. Ctrl-C reaches it, too, but the process that started it ends it."""
-    import dask.multiprocessing
+def _threads(workers: int) -> Get:
+    """Dask's threads. All runs of a process share them, so that runs started by many threads at once do not take more.
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    dask.multiprocessing.initialize_worker_process(user_initializer=more)
-
-
-_started = threading.local()
-
-
-def _start_threads(workers: int) -> None:
-    """Start Dask's threads for this one where no interrupt comes between: half started, one could never be joined."""
+    What is computed within a task, by a function of the user's, is done right there: it would wait for itself.
+    """
     import dask.config
+    import dask.local
     import dask.threaded
 
-    known: set[int] = _started.__dict__.setdefault("workers", set())
-    if workers in known or dask.config.get("pool", None) is not None:
-        return
+    if _inside.__dict__:
+        return functools.partial(dask.local.get_sync)
+    if dask.config.get("pool", None) is not None:
+        return functools.partial(dask.threaded.get, num_workers=workers)
+    with _starting:
+        pool = _pool(workers, os.getpid())
+    return functools.partial(dask.threaded.get, pool=pool)
+
+
+_inside = threading.local()
+"""Holds something in the threads of a pool."""
+_starting = threading.Lock()
+
+
+@functools.cache
+def _pool(workers: int, process: int) -> ThreadPoolExecutor:
+    """The threads of a process, started where no interrupt comes between: half started, one could never be joined."""
+
+    def mark() -> None:
+        _inside.pool = True
+
+    pool = ThreadPoolExecutor(workers, "imgrs", mark)
     together = threading.Barrier(workers)
-    tasks = dict.fromkeys(range(workers), (together.wait,))
     with _interrupts_wait():
-        dask.threaded.get(tasks, list(tasks), num_workers=workers)
-    known.add(workers)
+        wait([pool.submit(together.wait) for _ in range(workers)])
+    return pool
 
 
 @contextmanager
@@ -237,7 +254,7 @@ def _run(builder: Builder, keys: Any, record: Run | None, bar: Bar | None) -> An
     get = scheduler(made.settings)
     if get is None:
         get = _directly if _small(made) else _threads(made.settings.workers)
-    client = _client(get)
+    client = client_of(made.settings)
     if bar is not None:
         bar.expect(builder, graph)
         if client is not None:
@@ -255,13 +272,6 @@ def _small(made: Plan) -> bool:
     small = sum(node.spec.width * node.spec.height for node in made.after) <= DIRECT_BELOW
     single = all(stage.grid.count == 1 for stage in made.stages)
     return small and single and not any(isinstance(node.op, FromDask) for node in made.slots)
-
-
-def _client(get: Get) -> Any:
-    """The ``distributed.Client`` whose ``get`` this is; None where it is not one's."""
-    distributed = sys.modules.get("distributed")
-    owner = getattr(get, "__self__", None)
-    return owner if distributed is not None and isinstance(owner, distributed.Client) else None
 
 
 def _in_futures(client: Any, bar: Bar, graph: Graph, keys: Any) -> Any:

@@ -21,7 +21,7 @@ from imgrs.io import format_for
 from imgrs.io.format import Encoder, Placed, TileEncoder, WholeEncoder
 from imgrs.io.metadata import fitting
 from imgrs.plan.choose import WAITING_PER_WORKER, plan
-from imgrs.plan.stages import ANYWHERE, Plan, Sink
+from imgrs.plan.stages import ANYWHERE, Forecast, Plan, Sink
 from imgrs.run.engine import Arrays, check_shared, local_names, run, scratch_folder
 from imgrs.run.graph import Builder, Key
 from imgrs.run.journal import Entry, Journal
@@ -90,6 +90,11 @@ def save(
             with nullcontext() if record is None else record.part(file.in_end):
                 file.finish(result, arrays)
         return [arrays.pixels[node] for node in made.after[len(outputs) :]]
+
+
+def forecast(outputs: Sequence[Output], settings: Settings) -> Forecast:
+    """What a save of ``outputs`` will take."""
+    return plan([output.node for output in outputs], settings, [_sink(output.encoder) for output in outputs]).forecast
 
 
 def sink_of(spec: Spec, format: str | None) -> Sink:

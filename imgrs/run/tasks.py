@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -17,34 +18,42 @@ import numpy as np
 from imgrs.graph.op import Fold, Source
 from imgrs.plan.program import Program
 from imgrs.run.scratch import Scratch
-from imgrs.run.tile import Block, Blocks, Observer, compute_tile
+from imgrs.run.tile import Block, Blocks, Observer, compute_tile, told
 from imgrs.types import Pixels, Region, Spec, Tile
 
 PATIENCE = 0.8
 """Seconds that the end of a run waits for tiles that other threads are making; an op is never stopped in its middle."""
 
 
+_within: ContextVar[Stop | None] = ContextVar("imgrs_within", default=None)
+"""The run whose tile is being made in this thread."""
+
+
 class Stop:
     """Tells the tasks of a run in this process that it has ended; copies in other processes never say so.
 
-    ``with stop:`` is around the making of a tile, and raises ``KeyboardInterrupt`` where the run has ended.
+    A run that a function of the user's starts within a task ends with the run of that task. ``with stop:`` is around the
+    making of a tile, and raises ``KeyboardInterrupt`` where the run has ended.
     """
 
     def __init__(self) -> None:
+        self._outer = _within.get()
         self._changed = threading.Condition()
         self._stopped = False
         self._making = 0
 
     def __call__(self) -> bool:
-        return self._stopped
+        return self._stopped or (self._outer is not None and self._outer())
 
     def __enter__(self) -> None:
         with self._changed:
-            if self._stopped:
+            if self():
                 raise KeyboardInterrupt
             self._making += 1
+        _within.set(self)
 
     def __exit__(self, *error: object) -> None:
+        _within.set(self._outer)
         with self._changed:
             self._making -= 1
             self._changed.notify_all()
@@ -194,7 +203,7 @@ class DecodeToScratch:
 
     def __call__(self) -> Scratch:
         scratch = Scratch.create(self.folder, (self.spec.height, self.spec.width, self.spec.bands), self.spec.dtype)
-        with scratch.mapped() as pixels:
+        with scratch.mapped() as pixels, told(self.source, self.spec.region):
             self.source.decode_into(pixels)
         return scratch
 
@@ -215,11 +224,12 @@ class Decoding:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the run that this belongs to has ended")
-            if self._strips is None:
-                self._strips = self._source.strips()
-            pixels = self._rows(region, self._strips)
-            if region.bottom == self._spec.height:  # it may have something to say of what stands behind the pixels
-                next(self._strips, None)
+            with told(self._source, region):
+                if self._strips is None:
+                    self._strips = self._source.strips()
+                pixels = self._rows(region, self._strips)
+                if region.bottom == self._spec.height:  # it may have something to say of what stands behind the pixels
+                    next(self._strips, None)
             return pixels
 
     def close(self) -> None:

@@ -5,13 +5,16 @@ Executors decide only when and where it is called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from imgrs.errors import ComputeError, ImgrsError
+from imgrs.graph.node import Origin
+from imgrs.graph.op import Op
 from imgrs.plan.program import Program, Step, Supplied
 from imgrs.run.scratch import Scratch
 from imgrs.types import Pixels, Region, Spec, Tile
@@ -57,7 +60,7 @@ def compute_tile(
     """The pixels of each output's region, C-contiguous; or written to ``targets``, which are then what is returned.
 
     ``observer`` is told of each step before and after it is computed; ``cancelled`` is asked between steps.
-    An exception that is not imgrs's own becomes a ``ComputeError`` with the op, the region and the user's line.
+    What fails is told as ``told`` says.
     """
     needs = program.demand(wanted)
     last_use = {j: i for i, step in enumerate(program.steps) for j in step.inputs}
@@ -116,16 +119,33 @@ def _compute(step: Step, region: Region, done: dict[int, list[Tile]], blocks: Bl
         return Tile(region, assemble(blocks[step.op.slot], region, step.spec), step.spec)
     demanded = step.op.demand(region, *step.sources)
     tiles = [_covering(done[j], need, spec) for j, need, spec in zip(step.inputs, demanded, step.sources, strict=True)]
-    try:
+    with told(step.op, region, step.origin):
         if target is None:
             return Tile(region, step.op.compute(region, tiles, step.spec, step.prepared), step.spec)
         step.op.compute_into(target, region, tiles, step.spec, step.prepared)
         return Tile(region, target, step.spec)
-    except (ImgrsError, MemoryError):
+
+
+@contextmanager
+def told(op: Op, region: Region, origin: Origin | None = None) -> Iterator[None]:
+    """Say in whatever is raised within which op was making which part of its result.
+
+    An exception that is not imgrs's own becomes a ``ComputeError`` with the user's line.
+    """
+    box = (region.left, region.top, region.right, region.bottom)
+    try:
+        yield
+    except ImgrsError as error:
+        if error.op is None:  # else it comes from what the op itself computed
+            error.op, error.tile = op.name, box
         raise
-    except Exception as error:  # whatever an op or a user's function raises is told with its place
-        line = f", added at {step.origin}" if step.origin else ""
-        raise ComputeError(f"{step.op.name} failed on tile {region}{line}: {type(error).__name__}: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        line = f", added at {origin}" if origin else ""
+        failed = ComputeError(f"{op.name} failed on tile {region}{line}: {type(error).__name__}: {error}")
+        failed.op, failed.tile = op.name, box
+        raise failed from error
 
 
 def _covering(tiles: list[Tile], region: Region, spec: Spec) -> Tile:

@@ -1,0 +1,113 @@
+"""One image of a batch: opened, put through the pipeline, and saved."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from imgrs.batches.report import Result
+from imgrs.config import Settings
+from imgrs.create import open as open_image
+from imgrs.errors import ArgumentTypeError, ImgrsError, MemoryBudgetError, SaveError
+from imgrs.image import Image
+from imgrs.run.save import Output, forecast, save
+
+Pipeline: TypeAlias = Callable[[Image], Image]
+Admit: TypeAlias = Callable[[Settings, Callable[[Settings], int]], AbstractContextManager[Settings]]
+"""From the settings of the batch, and the memory that an image takes under some settings, those that it is made under, once
+there is room for it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to be made; it pickles if the pipeline does."""
+
+    source: str
+    output: str
+    pipeline: Pipeline
+    options: Mapping[str, Any]
+    """Those of the format."""
+    settings: Settings
+    collects: bool
+    """Whether what fails is told in the result, and not raised."""
+    done: str | None = None
+    """The key under which the journal has this output, where it is whole."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a job, and the key of what the output was made from."""
+
+    result: Result
+    key: str | None = None
+
+
+def work(job: Job, admit: Admit, leaves: type[Exception] | tuple[()] = ()) -> Made:
+    """Do a job, when ``admit`` has found room for it; errors that it ``leaves`` are raised in any case."""
+    start = time.perf_counter()
+    waited = 0.0
+    try:
+        image = job.pipeline(open_image(job.source))
+        if not isinstance(image, Image):
+            raise ArgumentTypeError(f"batch: the pipeline must return an imgrs.Image, got {type(image).__name__}")
+        key = _key(image, job.options)
+        if key == job.done:
+            return Made(Result(job.source, job.output, "kept", *image.size, bytes=_bytes(job.output)), key)
+        output = _output(image, job)
+        asked = time.perf_counter()
+        with admit(job.settings, lambda settings: forecast([output], settings).peak_bytes) as settings:
+            waited = time.perf_counter() - asked
+            save([output], settings)
+        seconds = time.perf_counter() - start - waited
+        return Made(Result(job.source, job.output, "saved", *image.size, seconds, bytes=_bytes(job.output)), key)
+    except leaves:
+        raise
+    except Exception as error:  # the user's pipeline may raise anything, and one image must not stop the others
+        if not job.collects:
+            error.add_note(f"while batch made {job.output} of {job.source}")
+            raise
+        place = (error.op, error.tile) if isinstance(error, ImgrsError) else (None, None)
+        seconds = time.perf_counter() - start - waited
+        told = Result(job.source, job.output, "failed", seconds=seconds, error=type(error).__name__, message=str(error))
+        return Made(replace(told, op=place[0], tile=place[1]))
+
+
+@contextmanager
+def at_once(settings: Settings, needed: Callable[[Settings], int]) -> Iterator[Settings]:
+    """Admit an image without a look at what else is being made."""
+    yield settings
+
+
+def work_whole(job: Job) -> Made:
+    """Do a job, in another process that has the memory to itself."""
+    return work(job, at_once)
+
+
+def work_in_part(job: Job) -> Made:
+    """Do a job in a part of the memory. Raises ``MemoryBudgetError`` where that is too little."""
+    return work(job, at_once, leaves=MemoryBudgetError)
+
+
+def _key(image: Image, options: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(f"{image.key} {sorted(options.items())!r}".encode(), digest_size=16).hexdigest()
+
+
+def _output(image: Image, job: Job) -> Output:
+    given = dict(job.options)
+    output = image._output(job.output, given.pop("format", None), given)
+    if "://" not in job.output:
+        folder = os.path.dirname(job.output)
+        try:
+            os.makedirs(folder or ".", exist_ok=True)
+        except OSError as error:
+            raise SaveError(f"{folder} could not be made: {error}") from error
+    return output
+
+
+def _bytes(path: str) -> int | None:
+    return os.path.getsize(path) if os.path.isfile(path) else None
