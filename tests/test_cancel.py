@@ -241,3 +241,25 @@ def test_processes_that_ctrl_c_reaches_too_end_quietly(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False, timeout=90, start_new_session=True,
     )  # fmt: skip
     assert (run.stdout, run.stderr) == ("interrupted\n", "")
+
+
+def test_a_batch_that_is_interrupted_ends_with_the_images_that_are_being_made(tmp_path: Path) -> None:
+    tiles: list[int] = []
+
+    def slow(tile: Pixels) -> Pixels:
+        tiles.append(1)
+        if len(tiles) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        return tile
+
+    for name in "abcd":
+        imgrs.new("L", (1000, 1000)).save(tmp_path / f"{name}.tif")
+    with pytest.raises(KeyboardInterrupt):
+        imgrs.batch(str(tmp_path / "*.tif"), lambda img: img.map_tiles(slow), str(tmp_path / "out" / "{stem}.tif"),
+                    workers=2, chunks=(50, 50), tile=16, optimizer="off")  # fmt: skip
+    count = len(tiles)
+    assert count < 400, "one image has as many tiles"
+    time.sleep(0.3)
+    assert len(tiles) == count
+    assert not list((tmp_path / "out").iterdir())

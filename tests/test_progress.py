@@ -239,6 +239,23 @@ def test_a_notebook_shows_a_widget(monkeypatch: Any, capfd: pytest.CaptureFixtur
     assert "megapixels/s" not in capfd.readouterr().err
 
 
+def test_a_batch_shows_one_bar_that_counts_images(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in "abc":
+        image().save(tmp_path / f"{name}.png")
+    imgrs.batch(str(tmp_path / "*.png"), imgrs.Image.invert, str(tmp_path / "{stem}.tif"), progress=True, workers=2)
+    told = capfd.readouterr().err
+    assert re.fullmatch(r"batch: 3 of 3 images, 100%, [\d.]+ megapixels/s, 0:00:00 left\n", told), told
+
+
+def test_images_that_are_done_tell_how_large_the_others_are() -> None:
+    bar = Bar("batch")
+    bar.images(4)
+    bar.image(100)
+    bar.image(300)
+    half = bar.progress
+    assert (half.done, half.total, half.share, half.pixels, half.unit) == (2, 4, 0.5, 800, "images")
+
+
 def test_progress_is_true_or_false() -> None:
     with pytest.raises(imgrs.ArgumentError, match="progress must be True or False, got 'yes'"):
         image().compute(progress="yes")

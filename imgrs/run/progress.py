@@ -55,6 +55,7 @@ class Progress:
     pixels: int
     """Of the whole image."""
     seconds: float
+    unit: str = "tiles"
 
     @property
     def megapixels_per_second(self) -> float:
@@ -68,7 +69,7 @@ class Progress:
     def __str__(self) -> str:
         left = "-:--:--" if self.seconds_left is None else clock(self.seconds_left)
         return (
-            f"{self.what}: {self.done:,} of {self.total:,} tiles, {self.share:.0%}, "
+            f"{self.what}: {self.done:,} of {self.total:,} {self.unit}, {self.share:.0%}, "
             f"{self.megapixels_per_second:.1f} megapixels/s, {left} left"
         )
 
@@ -91,7 +92,7 @@ class Bar:
     """Counts the tiles of one run as they are done."""
 
     def __init__(self, what: str) -> None:
-        self._what = what
+        self._what, self._unit = what, "tiles"
         self._start = time.perf_counter()
         self._expected: tuple[Builder, Graph] | None = None
         self._finished: deque[Key] = deque()
@@ -109,7 +110,18 @@ class Bar:
         while self._finished and self._weights:
             self._count(self._finished.popleft())
         seconds = time.perf_counter() - self._start
-        return Progress(self._what, self._done, self._total, min(1.0, self._share), self._pixels, seconds)
+        return Progress(self._what, self._done, self._total, min(1.0, self._share), self._pixels, seconds, self._unit)
+
+    def images(self, total: int) -> None:
+        """Count images, and not tiles."""
+        self._unit, self._total = "images", total
+
+    def image(self, pixels: int) -> None:
+        """Note that one more of them is done; the others are taken to be as large as those that are."""
+        pixels += round(self._pixels * self._share)
+        self._done += 1
+        self._share = self._done / self._total
+        self._pixels = round(pixels / self._share)
 
     def expect(self, builder: Builder, graph: Graph) -> None:
         """Take the tiles of a graph for what is to be done. They are weighed when a bar is drawn: a short call draws none."""
@@ -229,7 +241,7 @@ class Rich:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[tiles]} tiles"),
+            TextColumn("{task.fields[counted]}"),
             TextColumn("{task.fields[rate]} megapixels/s"),
             TextColumn("{task.fields[left]} left"),
         )
@@ -239,7 +251,7 @@ class Rich:
     def show(self, progress: Progress) -> None:
         left = progress.seconds_left
         fields: dict[str, Any] = {  # any name goes along
-            "tiles": f"{progress.done:,}/{progress.total:,}",
+            "counted": f"{progress.done:,}/{progress.total:,} {progress.unit}",
             "rate": f"{progress.megapixels_per_second:.1f}",
             "left": "-:--:--" if left is None else clock(left),
         }
