@@ -74,6 +74,14 @@ def test_predictions_of_parts_add_up_to_the_planners(img: imgrs.Image) -> None:
     assert ops - joined == pytest.approx(sum(again.costs.values()) / 1e9, rel=0.01)
 
 
+def test_a_statistic_is_gathered_once(photo_tiff: Path) -> None:
+    made = plan([imgrs.open(photo_tiff).mean()._node], settings(**OPTIONS))
+    fold, output = predict(made)
+    assert [stage.kind for stage in made.stages] == ["fold", "output"]
+    assert fold.gathering_seconds > 0
+    assert output.gathering_seconds == 0
+
+
 def test_the_extent_is_that_of_what_is_made_or_read(photo_tiff: Path) -> None:
     img = imgrs.open(photo_tiff)
     for pipeline, pixels in (

@@ -239,12 +239,22 @@ def test_a_notebook_shows_a_widget(monkeypatch: Any, capfd: pytest.CaptureFixtur
     assert "megapixels/s" not in capfd.readouterr().err
 
 
-def test_a_batch_shows_one_bar_that_counts_images(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_batch_shows_one_bar_that_counts_images(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
     for name in "abc":
         image().save(tmp_path / f"{name}.png")
+    asked: list[bool | None] = []
+
+    def shown(ask: bool | None, what: str) -> Any:
+        asked.append(ask)
+        return progress.shown(ask, what)
+
+    monkeypatch.setattr("imgrs.run.save.shown", shown)
     imgrs.batch(str(tmp_path / "*.png"), imgrs.Image.invert, str(tmp_path / "{stem}.tif"), progress=True, workers=2)
     told = capfd.readouterr().err
     assert re.fullmatch(r"batch: 3 of 3 images, 100%, [\d.]+ megapixels/s, 0:00:00 left\n", told), told
+    assert asked == [False] * 3
 
 
 def test_images_that_are_done_tell_how_large_the_others_are() -> None:
