@@ -72,7 +72,8 @@ def options(**values: Any) -> Iterator[None]:
     terminal, for calls of more than half a second). Raises ``ArgumentError`` for others.
 
     ``memory_limit`` is for the arrays of one run, all its workers together. Python and the libraries that are loaded come
-    on top, 100 to 150 MB for each process, as do arrays that the caller holds.
+    on top, 100 to 150 MB for each process, as do arrays that the caller holds or is handed, and at most 16 MiB for threads,
+    Dask's graph and codecs.
 
     >>> import imgrs
     >>> with imgrs.options(chunks=(256, 256), scheduler="sync"):

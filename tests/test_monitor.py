@@ -120,7 +120,7 @@ def test_bytes_read_are_those_of_the_files_tiles(noise_tiff: Path) -> None:
         img.compute(scheduler="sync", optimizer="exact")
     part, rest = (run.read_bytes for run in m.runs)
     assert part == counts[1, 1:3].sum()
-    assert part + rest == counts.sum()  # what was decoded is kept for a while
+    assert counts.sum() - part <= rest <= counts.sum()  # decoded tiles may be kept for a while
 
 
 def test_a_monitor_is_a_table_and_json_in_a_fixed_order(noise_tiff: Path, tmp_path: Path) -> None:

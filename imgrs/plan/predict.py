@@ -47,11 +47,12 @@ def predict(plan: Plan) -> tuple[Prediction, ...]:
 def _stage(stage: Stage, plan: Plan) -> Prediction:
     steps = stage.program.steps
     sampled = stage.grid.sampled(max(1, min(SAMPLED, math.isqrt(STEPS // len(steps)))))
+    folds = [(node.op, node.spec) for node in stage.nodes] if stage.kind == "fold" else []
     totals, peak = [0] * len(steps), 0
     for region in sampled:
         needed = areas(stage.demand(region))
         totals = [total + area for total, area in zip(totals, needed, strict=True)]
-        peak = max(peak, footprint(stage.program, needed))
+        peak = max(peak, footprint(stage.program, needed, folds))
     area = stage.grid.width * stage.grid.height
     scale = area / sum(region.area for region in sampled)
     pixels = tuple(round(total * scale) for total in totals)

@@ -19,6 +19,7 @@ import numpy as np
 from imgrs.config import Settings
 from imgrs.errors import ArgumentError, ImgrsError
 from imgrs.graph.node import Node, walk
+from imgrs.io import segments
 from imgrs.io.atomic import temporary_folder
 from imgrs.io.resource import Resource
 from imgrs.ops.source import FromDask, Open
@@ -236,7 +237,8 @@ def run(builder: Builder, keys: Any, record: Run | None = None, bar: Bar | None 
             check_shared(file.name)
     _confirm(files)
     try:
-        found = _run(builder, keys, record, bar)
+        with segments.room(made.forecast.shared_bytes):
+            found = _run(builder, keys, record, bar)
     except ImgrsError:
         _confirm(files)  # which may be why
         raise

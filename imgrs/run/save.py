@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 from imgrs.config import Settings
 from imgrs.errors import ArgumentError
 from imgrs.graph.node import Node
-from imgrs.io import format_for
-from imgrs.io.format import Encoder, Placed, TileEncoder, WholeEncoder
+from imgrs.io import format_for, formats, xmp
+from imgrs.io.format import Encoder, Format, Placed, TileEncoder, WholeEncoder
 from imgrs.io.metadata import fitting
 from imgrs.plan.choose import WAITING_PER_WORKER, plan
 from imgrs.plan.stages import ANYWHERE, Forecast, Plan, Sink
@@ -42,11 +42,30 @@ class Output:
 
     @classmethod
     def of(
-        cls, node: Node, target: Any, format: str | None, info: Mapping[str, Any], options: Mapping[str, Any]
+        cls,
+        node: Node,
+        target: Any,
+        format: str | None,
+        info: Mapping[str, Any],
+        options: Mapping[str, Any],
+        recipe: str | None = None,
     ) -> Output:
-        """Check a save. Raises ``ArgumentError`` for what the format cannot hold."""
-        carried = fitting(info, node.spec)
-        return cls(node, target, format_for(path_of(target), format).encoder(node.spec, carried, options))
+        """Check a save, with a recipe in its metadata if there is one. Raises ``ArgumentError`` for what cannot be held."""
+        carried, kind = fitting(info, node.spec), format_for(path_of(target), format)
+        if recipe is not None:
+            options = {**options, "xmp": _with_recipe(kind, carried, options, recipe)}
+        return cls(node, target, kind.encoder(node.spec, carried, options))
+
+
+def _with_recipe(format: Format, info: Mapping[str, Any], options: Mapping[str, Any], recipe: str) -> Any:
+    if "xmp" not in format.options:
+        known = ", ".join(format.name for format in formats() if format.is_written and "xmp" in format.options)
+        raise ArgumentError(
+            f"save: {format.name} keeps no XMP, where a recipe goes; save as {known}, or write img.recipe().to_json() "
+            "beside it"
+        )
+    packet = options.get("xmp", info.get("xmp"))
+    return xmp.with_recipe(packet or b"", recipe) if packet is None or isinstance(packet, bytes) else packet
 
 
 def save(
@@ -97,23 +116,27 @@ def forecast(outputs: Sequence[Output], settings: Settings) -> Forecast:
     return plan([output.node for output in outputs], settings, [_sink(output.encoder) for output in outputs]).forecast
 
 
-def sink_of(spec: Spec, format: str | None) -> Sink:
-    """How the tiles of an image are made for a file of a format; for an array where it is None."""
+def sink_of(spec: Spec, format: str | None, name: str = "explain") -> Sink:
+    """How the tiles of an image are made for a file of a format; for an array where it is None.
+
+    Errors speak of the argument ``sink`` of the function ``name``.
+    """
     if format is None:
         return ANYWHERE
     try:
         return _sink(format_for(None, format).encoder(spec, {}, {}))
     except ArgumentError as error:
-        told = str(error).replace("save: format must", "explain: sink must").replace("save:", "explain:")
+        told = str(error).replace("save: format must", f"{name}: sink must").replace("save:", f"{name}:")
         raise type(error)(told) from None
 
 
 def _sink(encoder: Encoder) -> Sink:
     if not isinstance(encoder, TileEncoder):
-        return Sink(codec=encoder.codec, whole=True)
+        return Sink(codec=encoder.codec, whole=True, encoding_bytes=encoder.encoding_bytes)
     width, height = encoder.unit
     larger = HALVINGS if encoder.levels > 1 else 0
-    return Sink((width << larger, height << larger), encoder.by_rows, encoder.codec)
+    unit = (width << larger, height << larger)
+    return Sink(unit, encoder.by_rows, encoder.codec, encoding_bytes=encoder.encoding_bytes)
 
 
 class _WholeFile:
