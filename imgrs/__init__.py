@@ -32,6 +32,7 @@ from imgrs.forecast import Estimate, estimate
 from imgrs.functions import *  # noqa: F403  # a function for each verb of the class, made from it
 from imgrs.functions import __all__ as _functions
 from imgrs.image import Image
+from imgrs.monitor import Monitor, monitor
 from imgrs.pipelines import Pipeline, pipeline
 from imgrs.timing import benchmark
 from imgrs.together import compute_all, save_all
@@ -50,6 +51,7 @@ __all__ = [
     "ImgrsError",
     "LimitError",
     "MemoryBudgetError",
+    "Monitor",
     "Pipeline",
     "SaveError",
     "SourceChangedError",
@@ -65,6 +67,7 @@ __all__ = [
     "frombytes",
     "images_equal",
     "merge",
+    "monitor",
     "new",
     "open",
     "open_raw",

@@ -6,9 +6,10 @@ Several images are saved in one run: they are planned together, and what they sh
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,7 +26,9 @@ from imgrs.run.engine import Arrays, check_shared, local_names, run, scratch_fol
 from imgrs.run.graph import Builder, Key
 from imgrs.run.journal import Entry, Journal
 from imgrs.run.landing import landing, path_of, resumable
+from imgrs.run.progress import shown
 from imgrs.run.pyramid import HALVINGS, Encode, Encoded, Place, job_of, jobs_of, rest_key
+from imgrs.run.watch import recording
 from imgrs.types import Pixels, Spec
 
 
@@ -72,10 +75,12 @@ def save(
 
     With ``resume`` a save (of one image) that its process did not live to finish is gone on with. Raises ``SaveError``.
     """
+    start = time.perf_counter()
     for output in outputs:
         if settings.scheduler == "processes" and output.encoder.folder:
             check_shared(path_of(output.target) or "")
     with ExitStack() as stack:
+        bar = stack.enter_context(shown(settings.progress, "save"))
         journal = None
         if resume:
             if not isinstance(outputs[0].encoder, TileEncoder):
@@ -87,6 +92,7 @@ def save(
             paths = [stack.enter_context(landing(output.target, output.encoder)) for output in outputs]
         sinks = [*(_sink(output.encoder) for output in outputs), *(ANYWHERE for _ in statistics)]
         made = plan([*(output.node for output in outputs), *statistics], settings, sinks)
+        record = stack.enter_context(recording(made, "save", start))
         scratch = stack.enter_context(scratch_folder(made))
         builder = stack.enter_context(closing(Builder(made, local_names(made), scratch)))
         files: list[_TiledFile | _WholeFile] = []
@@ -97,10 +103,11 @@ def save(
                 assert isinstance(output.encoder, WholeEncoder)
                 files.append(_WholeFile(made.after[place], output.encoder, path))
         arrays = Arrays(builder, made)
-        results = run(builder.finished(), [*(file.keys for file in files), *arrays.keys], made)
+        results = run(builder, [*(file.keys for file in files), *arrays.keys], record, bar)
         arrays.fill(results[len(files) :])
         for file, result in zip(files, results, strict=False):
-            file.finish(result, arrays)
+            with nullcontext() if record is None else record.part(file.in_end):
+                file.finish(result, arrays)
         return [arrays.pixels[node] for node in made.after[len(outputs) :]]
 
 
@@ -136,6 +143,7 @@ class _WholeFile:
     """A file that is made at once from all pixels of an image."""
 
     keys: ClassVar[list[Key]] = []
+    in_end: ClassVar[str] = "encode"
 
     def __init__(self, node: Node, encoder: WholeEncoder, path: str) -> None:
         self._node, self._encoder, self._path = node, encoder, path
@@ -150,6 +158,8 @@ class _TiledFile:
     Tiles are put in their places in order, and at most a window of them waits; or anywhere at any time, where the format
     has a place for each. What a journal says is done is not done again.
     """
+
+    in_end: ClassVar[str] = "write"
 
     def __init__(
         self,
