@@ -111,7 +111,8 @@ def _examples(dtype: str) -> Iterator[Any]:
     from imgrs.ops.geometry import Crop, Pad, Transpose
     from imgrs.ops.resample import Resize
     from imgrs.ops.tone import Invert, Table
-    from imgrs.ops.warp import Affine, Rotation
+    from imgrs.ops.verbs import Rotate
+    from imgrs.ops.warp import Affine
 
     yield from (Blur(sigma) for sigma in SIGMAS)
     yield from (BoxBlur(radius) for radius in (1, 4, 16))
@@ -125,7 +126,7 @@ def _examples(dtype: str) -> Iterator[Any]:
     yield Crop((100, 100, SIDE - 100, SIDE - 100))
     yield Pad((16, 16, 16, 16))
     yield from (Transpose(turn) for turn in ("rotate_90", "rotate_180"))
-    size, matrix = Rotation(7.0).of((SIDE, SIDE))
+    size, matrix = Rotate(7.0).of((SIDE, SIDE))
     yield Affine(size, matrix)
     for module in pkgutil.iter_modules(imgrs.ops.__path__):
         importlib.import_module(f"imgrs.ops.{module.name}")

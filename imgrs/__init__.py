@@ -28,11 +28,14 @@ from imgrs.errors import (
     TruncatedImageError,
     UnsupportedFormatError,
 )
+from imgrs.forecast import Estimate, estimate
 from imgrs.functions import *  # noqa: F403  # a function for each verb of the class, made from it
 from imgrs.functions import __all__ as _functions
 from imgrs.image import Image
+from imgrs.monitor import Monitor, monitor
+from imgrs.pipelines import Pipeline, pipeline
 from imgrs.timing import benchmark
-from imgrs.together import save_all
+from imgrs.together import compute_all, save_all
 
 __version__ = "0.1.0"
 
@@ -42,11 +45,14 @@ __all__ = [
     "ComputeError",
     "CorruptImageError",
     "DamagedImageWarning",
+    "Estimate",
     "Image",
     "ImageNotFoundError",
     "ImgrsError",
     "LimitError",
     "MemoryBudgetError",
+    "Monitor",
+    "Pipeline",
     "SaveError",
     "SourceChangedError",
     "TruncatedImageError",
@@ -54,15 +60,19 @@ __all__ = [
     "__version__",
     "batch",
     "benchmark",
+    "compute_all",
+    "estimate",
     "from_dask",
     "fromarray",
     "frombytes",
     "images_equal",
     "merge",
+    "monitor",
     "new",
     "open",
     "open_raw",
     "options",
+    "pipeline",
     "save_all",
     "set_options",
     *_functions,

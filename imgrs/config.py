@@ -18,7 +18,7 @@ from typing import Any
 
 from imgrs.errors import ArgumentError, ArgumentTypeError
 
-NAMES = ("chunks", "scheduler", "workers", "memory_limit", "optimizer")
+NAMES = ("chunks", "scheduler", "workers", "memory_limit", "optimizer", "progress")
 _NAMED_SCHEDULERS = {
     "threads": "threads",
     "threading": "threads",
@@ -45,6 +45,8 @@ class Settings:
     workers: int
     memory_limit: int
     optimizer: str
+    progress: bool | None = None
+    """Whether a call shows how far it has come; None for a terminal only, and after half a second."""
 
     @property
     def shares_memory(self) -> bool:
@@ -66,10 +68,12 @@ def options(**values: Any) -> Iterator[None]:
     ``distributed.Client`` must be started first) or a ``distributed.Client``; ``workers``, a number (default: the
     processors that this process may use; 1 in a process that ``multiprocessing`` started, as there are more of them);
     ``memory_limit``, bytes or text such as ``"512MiB"`` (default: a quarter of what is free); ``optimizer="exact"`` (the
-    default), ``"off"`` or ``"fast"``. Raises ``ArgumentError`` for others.
+    default), ``"off"`` or ``"fast"``; ``progress``, True or False for a bar on standard error or none (default: in a
+    terminal, for calls of more than half a second). Raises ``ArgumentError`` for others.
 
     ``memory_limit`` is for the arrays of one run, all its workers together. Python and the libraries that are loaded come
-    on top, 100 to 150 MB for each process, as do arrays that the caller holds.
+    on top, 100 to 150 MB for each process, as do arrays that the caller holds or is handed, and at most 16 MiB for threads,
+    Dask's graph and codecs.
 
     >>> import imgrs
     >>> with imgrs.options(chunks=(256, 256), scheduler="sync"):
@@ -105,6 +109,7 @@ def settings(**values: Any) -> Settings:
         workers=int(workers),
         memory_limit=available_memory() // 4 if limit is None else limit,
         optimizer=found.get("optimizer", "exact"),
+        progress=found.get("progress"),
     )
 
 
@@ -200,10 +205,17 @@ def _optimizer(value: Any) -> str:
     return _OPTIMIZERS[value]
 
 
+def _progress(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ArgumentError(f"options: progress must be True or False, got {value!r}")
+    return value
+
+
 _CHECKS = {
     "chunks": _chunks,
     "scheduler": _scheduler,
     "workers": _workers,
     "memory_limit": _memory,
     "optimizer": _optimizer,
+    "progress": _progress,
 }

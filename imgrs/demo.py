@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import resource
-import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -52,20 +50,17 @@ def photograph(side: int) -> Image:
 
 def run(side: int, folder: Path) -> None:
     """Make the image, run both pipelines, and print plans, seconds, megapixels per second and peak memory."""
-    from dask.diagnostics import ProgressBar
-
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "photograph.tif"
-    with ProgressBar() if sys.stdout.isatty() else nullcontext():  # which draws over itself
-        _timed(f"make {source}", side * side, lambda: photograph(side).save(source))
-        img = imgrs.open(source)
-        for pipeline in (grade, heavy_processing):
-            result = pipeline(img)
-            target = folder / f"{pipeline.__name__}.tif"
-            print(f"\n{pipeline.__name__}\n\n{result.explain(sink='tiff')}\n")
-            _timed(f"save {target}", side * side, lambda result=result, target=target: result.save(target))
-        preview = folder / "preview.png"
-        _timed(f"save {preview}", side * side, lambda: _preview(folder / "grade.tif", preview))
+    _timed(f"make {source}", side * side, lambda: photograph(side).save(source))
+    img = imgrs.open(source)
+    for pipeline in (grade, heavy_processing):
+        result = pipeline(img)
+        target = folder / f"{pipeline.__name__}.tif"
+        print(f"\n{pipeline.__name__}\n\n{result.explain(sink='tiff')}\n")
+        _timed(f"save {target}", side * side, lambda result=result, target=target: result.save(target))
+    preview = folder / "preview.png"
+    _timed(f"save {preview}", side * side, lambda: _preview(folder / "grade.tif", preview))
     print(f"\npeak memory {_peak_mib():.0f} MiB, Python and libraries included")
 
 

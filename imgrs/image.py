@@ -6,10 +6,12 @@ A verb adds one node to the graph and returns at once. An image is a handle on a
 from __future__ import annotations
 
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +21,19 @@ from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.graph.node import Node, Origin
 from imgrs.graph.op import Op
 from imgrs.graph.text import listing
-from imgrs.ops import arithmetic, bands, color, filter, geometry, resample, source, stats, tiles, tone, warp
+from imgrs.ops import arithmetic, bands, color, filter, geometry, resample, source, stats, tiles, tone, verbs, warp
 from imgrs.run.collection import Collection
 
 if TYPE_CHECKING:
     import networkx
     import PIL.Image
 
+    from imgrs.pipelines import Pipeline
+    from imgrs.profile import Profile
     from imgrs.run.save import Output
 
 P = ParamSpec("P")
+T = TypeVar("T")
 PACKAGE = __name__.partition(".")[0]
 
 
@@ -64,7 +69,7 @@ class verb(Generic[P]):  # noqa: N801  # read as a declaration: brightness = ver
         return self._call if image is None else self._call.__get__(image)
 
 
-def _made(op: Callable[..., Op], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Op:
+def _made(op: Callable[..., T], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
     try:
         return op(*args, **kwargs)
     except TypeError as error:
@@ -226,10 +231,11 @@ class Image(Collection):
 
     def remove_transparency(self, background: Any = (255, 255, 255)) -> Image:
         """Lay the image over ``background`` (in the image's own units) and drop alpha."""
+        color = verbs.RemoveTransparency(background).background
         spec = self._node.spec
         if not spec.alpha:
             return self
-        pixel = geometry.fill_pixel(_color(background), _opaque(spec), "remove_transparency")
+        pixel = geometry.fill_pixel(color, _opaque(spec), "remove_transparency")
         below = Image(Node(source.New(_opaque(spec), tuple(float(v) for v in pixel)), origin=_origin()))
         return below.apply(bands.Blend(), self)
 
@@ -289,15 +295,14 @@ class Image(Collection):
         it by (right, down) afterward; what was outside becomes ``fillcolor`` (0 unless given). Half turns are exact, and
         quarter turns of squares or expanded images.
         """
-        parts = warp.Rotation(angle, expand, center, translate)
-        if parts.center is None and parts.translate is None and parts.angle % 90 == 0:
-            quarters = int(parts.angle % 360) // 90
+        told = _made(verbs.Rotate, "rotate", (angle, resample, expand, center, translate, fillcolor), {})
+        if told.center is None and told.translate is None and told.angle % 90 == 0:
+            quarters = int(told.angle % 360) // 90
             if quarters % 2 == 0 or expand or self.width == self.height:
                 return self.copy() if quarters == 0 else self.transpose(f"rotate_{90 * quarters}")
-        size, matrix = parts.of(self.size)
-        if self._node.spec.dtype == "bool":
-            resample = "nearest"
-        return self.apply(_made(warp.Affine, "rotate", (size, matrix, resample, fillcolor), {}))
+        size, matrix = told.of(self.size)
+        filter_ = "nearest" if self._node.spec.dtype == "bool" else told.resample
+        return self.apply(_made(warp.Affine, "rotate", (size, matrix, filter_, told.fillcolor), {}))
 
     def rotate90(self) -> Image:
         """Turn a quarter counter-clockwise."""
@@ -339,20 +344,18 @@ class Image(Collection):
         ``resample`` is Pillow's name or integer: nearest, box, bilinear, hamming, bicubic, lanczos. ``reducing_gap`` is
         taken for Pillow's sake: results are exact without it.
         """
+        op = resized(size, resample, box, reducing_gap)
         if self._node.spec.dtype == "bool":
-            resample = "nearest"  # as Pillow has it: there is nothing between 0 and 1
-        if reducing_gap is not None and not (isinstance(reducing_gap, (int, float)) and reducing_gap >= 1.0):
-            raise ArgumentError(f"resize: reducing_gap must be at least 1.0, got {reducing_gap!r}")
-        return self.apply(_resize(size, resample, box))
+            op = replace(op, resample="nearest")  # as Pillow has it: there is nothing between 0 and 1
+        return self.apply(op)
 
     def thumbnail(self, size: tuple[int, int], resample: str | int = "bicubic") -> Image:
         """Shrink in place to fit ``size`` (width, height), keeping the aspect; never enlarges. Returns the image.
 
         On a file as opened, decoding at a reduced scale is part of its meaning where the format can (JPEG).
         """
-        wide, high = geometry.whole_numbers(size, 2, "a size (width, height)")
-        if wide < 1 or high < 1:
-            raise ArgumentError(f"thumbnail: size must be at least 1x1, got {size!r}")
+        told = _made(verbs.Thumbnail, "thumbnail", (size, resample), {})
+        wide, high = told.size
         width, height = self.size
         if wide < width or high < height:
             if wide * height >= high * width:
@@ -361,7 +364,7 @@ class Image(Collection):
                 high = max(1, round(height * wide / width))
             self._node = _shrunk(self._node, (wide, high))
             if (wide, high) != self.size:
-                self._node = self.resize((wide, high), resample)._node
+                self._node = self.resize((wide, high), told.resample)._node
         return self
 
     # Bands and layers
@@ -372,9 +375,10 @@ class Image(Collection):
 
     def getchannel(self, channel: int | str) -> Image:
         """One band, by its index or its letter (``"R"``, ``"A"``)."""
+        channel = _made(verbs.GetChannel, "getchannel", (channel,), {}).channel
         if isinstance(channel, str):
             letters = self.mode if self.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else ""
-            if channel not in letters or not channel:
+            if channel not in letters:
                 raise ArgumentError(f"getchannel: {self.mode} images have no channel {channel!r}")
             channel = letters.index(channel)
         return self.apply(bands.Band(channel))
@@ -451,15 +455,17 @@ class Image(Collection):
         >>> imgrs.new("RGB", (40, 30))[10:99, :20, 0]
         <imgrs.Image 20x20 L uint8 band>
         """
-        keys = key if isinstance(key, tuple) else (key,)
-        if len(keys) > 3 or not all(isinstance(k, slice) and k.step in (None, 1) for k in keys[:2]):
-            raise ArgumentError(f"slice: must be image[top:bottom, left:right] with steps of 1, got {key!r}")
-        top, bottom, _ = keys[0].indices(self.height)
-        left, right, _ = keys[1].indices(self.width) if len(keys) > 1 else (0, self.width, 1)
+        told = verbs.Slice.of(key)
+        top, bottom, _ = slice(*told.rows).indices(self.height)
+        left, right, _ = slice(*told.columns).indices(self.width)
         if bottom <= top or right <= left:
             raise ArgumentError(f"slice: {key!r} selects no pixels of the {self.width}x{self.height} image")
         part = self.crop((left, top, right, bottom))
-        return part if len(keys) < 3 else part.getchannel(range(self.bands)[keys[2]])
+        if told.band is None:
+            return part
+        if not -self.bands <= told.band < self.bands:
+            raise ArgumentError(f"slice: band must be below {self.bands} for {self.mode} images, got {told.band}")
+        return part.getchannel(told.band % self.bands)
 
     # Pixels
 
@@ -521,6 +527,9 @@ class Image(Collection):
         what is done lies in a folder beside the target. It is refused when the source, the pipeline, an option or
         ``chunks`` changed since.
 
+        With ``recipe=True`` the file says how it was made, in its XMP: ``imgrs.Pipeline.from_file(path)`` reads it, and
+        makes it again of the same sources.
+
         Raises ``ArgumentError`` before anything is computed, and ``SaveError``.
         """
         from imgrs.io.options import check_flag
@@ -532,15 +541,57 @@ class Image(Collection):
 
     def _output(self, target: Any, format: str | None, options: Mapping[str, Any]) -> Output:
         """A save of this image, checked."""
-        from imgrs.io import exif
+        from imgrs.io import exif, xmp
         from imgrs.io.options import check_flag
+        from imgrs.pipelines import recipe_of
         from imgrs.run.save import Output
 
         given = dict(options)
         if "exif" in given:
             given["exif"] = exif.given(given["exif"])
         info = self.info if check_flag("metadata", given.pop("metadata", True)) else {}
-        return Output.of(self._node, target, format, info, given)
+        if "xmp" in info:
+            info["xmp"] = xmp.without_recipe(info["xmp"])
+        recipe = None
+        if check_flag("recipe", given.pop("recipe", False)):
+            recipe = recipe_of(self._node, given if format is None else {**given, "format": format}).to_json()
+        return Output.of(self._node, target, format, info, given, recipe)
+
+    def preview(self, max_side: int = 1024) -> Preview:
+        """The whole image, lazy, at most ``max_side`` pixels wide and high; never larger than it is.
+
+        Files are read at a reduced scale where their format can (JPEG, pyramids), and all operations are done at that
+        scale: radii and matrices are scaled, boxes, borders and positions to whole pixels of the preview; tone and color
+        are done as they are. ``approximate`` names the operations that do not mean the same there, such as kernels of 3x3
+        pixels and statistics: they work on the smaller image. Where nothing needs reducing, the preview is exact.
+
+        >>> import imgrs
+        >>> small = imgrs.new("RGB", (8000, 6000), (200, 120, 40)).blur(40).sharpen().preview(1000)
+        >>> small.size, small.approximate
+        ((1000, 750), ('sharpen() at 1/8 scale',))
+        """
+        from imgrs.optimize.reduced import reduced
+
+        side = _side("preview", "max_side", max_side)
+        is_image = self._node.spec.encoding != "statistic"
+        return Preview(*reduced(self._node, side / max(self.size) if is_image else 1.0))
+
+    def progressive(self, first_side: int = 256, **options: Any) -> Iterator[Step]:
+        """The pixels from coarse to exact: a step at most ``first_side`` pixels wide and high, each next one four times
+        larger, the last bit-identical to ``compute()``.
+
+        Leave the loop at any time: a step is computed when it is asked for. The exact last step costs what ``compute()``
+        costs. Keywords are those of ``imgrs.options``.
+
+        >>> import imgrs
+        >>> img = imgrs.new("L", (1200, 900), 7).blur(2)
+        >>> [(step.pixels.shape, step.exact) for step in img.progressive()]
+        [((192, 256), False), ((900, 1200), True)]
+        """
+        side, longest = _side("progressive", "first_side", first_side), max(self.size)
+        sides = list(itertools.takewhile(lambda side: side < longest / 2, (side * 4**i for i in itertools.count())))
+        settings = config.settings(**options)
+        return (_step(image, self, settings) for image in (*map(self.preview, sides), self))
 
     # The graph
 
@@ -571,6 +622,16 @@ class Image(Collection):
 
         return explain(plan([self._node], config.settings(**options), [sink_of(self._node.spec, sink)]), costs)
 
+    def profile(self, sink: str | None = None, **options: Any) -> Profile:
+        """Run the plan and measure it: ``print(img.profile())`` is ``explain()`` with what each op took beside its forecast.
+
+        Nothing is kept of the pixels. With ``sink``, a format (``"tiff"``), they go to a temporary file. Keywords are
+        those of ``imgrs.options``. ``heat_map()`` of what is returned shows the seconds of each tile as an image.
+        """
+        from imgrs.profile import profile
+
+        return profile(self._node, config.settings(**options), sink)
+
     def listing(self) -> str:
         """The graph as it was built, one line per node.
 
@@ -581,6 +642,15 @@ class Image(Collection):
         %3 = brightness(%2, 20)  40x30 L uint8
         """
         return listing([self._node])
+
+    def recipe(self) -> Pipeline:
+        """The graph as a ``Pipeline``, with holes in place of its files and arrays, in the order of their first use.
+
+        ``img.recipe()(photo)`` does with another photograph what was done here.
+        """
+        from imgrs.pipelines import recipe_of
+
+        return recipe_of(self._node)
 
     def to_networkx(self) -> networkx.MultiDiGraph[int]:
         """The graph for networkx."""
@@ -598,7 +668,7 @@ class Image(Collection):
 
     def copy(self) -> Image:
         """Another handle on the same node."""
-        return Image(self._node)
+        return type(self)(self._node)
 
     __copy__ = copy
 
@@ -651,8 +721,62 @@ class Statistic(Image):
         return float(values.item())
 
 
-def _resize(size: Any, resample_: Any, box: Any) -> Op:
+def resized(size: Any, resample_: Any, box: Any, reducing_gap: Any) -> resample.Resize:
+    """The op of ``resize``, its parameters checked."""
+    if reducing_gap is not None and not (isinstance(reducing_gap, (int, float)) and reducing_gap >= 1.0):
+        raise ArgumentError(f"resize: reducing_gap must be at least 1.0, got {reducing_gap!r}")
     return resample.Resize(size, resample_, box)
+
+
+class Preview(Image):
+    """A smaller copy of an image, lazy, that says what of it is approximate. After an operation it is an image as any."""
+
+    __slots__ = ("approximate",)
+
+    approximate: tuple[str, ...]
+    """The operations that do not mean the same at this scale, such as ``"sharpen() at 1/8 scale"``."""
+
+    def __init__(self, node: Node, approximate: tuple[str, ...] = ()) -> None:
+        super().__init__(node)
+        self.approximate = approximate
+
+    def explain(self, sink: str | None = None, costs: bool = True, **options: Any) -> str:
+        """As ``Image.explain``, and what is approximate."""
+        text = super().explain(sink, costs, **options)
+        return "\n  ".join((f"{text}\n\napproximate", *self.approximate)) if self.approximate else text
+
+    def copy(self) -> Preview:
+        """Another handle on the same node."""
+        return Preview(self._node, self.approximate)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Preview, (self._node, self.approximate)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step of ``Image.progressive``."""
+
+    pixels: npt.NDArray[Any]
+    """As ``compute()`` gives them, of a smaller copy until the last step."""
+    scale: float
+    """The width and height of the copy, as parts of the image's: above 0, at most 1."""
+    exact: bool
+    """Whether these are the pixels of ``compute()``: the last step's are."""
+
+
+def _step(image: Image, whole: Image, settings: config.Settings) -> Step:
+    from imgrs.run.engine import to_array
+
+    return Step(to_array(image._node, settings), max(image.size) / max(whole.size), image is whole)
+
+
+def _side(name: str, parameter: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise ArgumentTypeError(f"{name}: {parameter} must be a whole number of pixels, got {value!r}")
+    if value < 1:
+        raise ArgumentError(f"{name}: {parameter} must be at least 1, got {value!r}")
+    return int(value)
 
 
 def _image(value: object, name: str) -> Image:
@@ -661,13 +785,7 @@ def _image(value: object, name: str) -> Image:
     raise ArgumentTypeError(f"{name}: needs an imgrs.Image, got {type(value).__name__}; use imgrs.fromarray()")
 
 
-def _color(value: Any) -> tuple[float, ...]:
-    return tuple(float(v) for v in value) if hasattr(value, "__iter__") else (float(value),)
-
-
 def _opaque(spec: Any) -> Any:
-    from dataclasses import replace
-
     return replace(spec, bands=spec.colors, alpha=False)
 
 

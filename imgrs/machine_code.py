@@ -12,6 +12,7 @@ import functools
 import hashlib
 import os
 import tempfile
+import threading
 import types
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,6 +27,8 @@ Signature: TypeAlias = tuple[tuple[str, int], ...]
 """For each argument the type of its samples and how many axes it has: ("<f4", 1), ("<i8", 0), and ("", 0) for None."""
 
 _OPTIONS = {"fastmath": False, "boundscheck": False, "error_model": "numpy", "_nrt": False}
+_loading = threading.Lock()
+"""There is one engine, and LLVM changes it for one thread at a time."""
 _DIGEST = 16
 """Bytes of the digest at the start of a file, of what follows."""
 
@@ -56,25 +59,23 @@ def machine_code(function: Function, kinds: Signature) -> Function:
 
     Its calls let other threads run meanwhile.
     """
-    from llvmlite import binding
-
     name = _name(function, kinds)
-    engine = _engine()
-    if not engine.get_function_address(name):
-        path = folder() / f"{name}.o"
-        code = _kept(path)
-        if code is None:
-            code = _compiled(name, function, kinds)
-            _keep(path, code)
-        engine.add_object_file(binding.ObjectFileRef.from_data(code))
-        engine.finalize_object()
+    with _loading:
+        address = _engine().get_function_address(name)
+        if not address:
+            path = folder() / f"{name}.o"
+            code = _kept(path)
+            if code is None:
+                code = _compiled(name, function, kinds)
+                _keep(path, code)
+            address = _loaded(name, code)
     takes: list[Any] = [ctypes.c_void_p, ctypes.c_void_p]
     for dtype, axes in kinds:
         if axes:  # its owners; how many samples, and how large; where they are; the length of each axis, and the steps
             takes += [ctypes.c_void_p] * 2 + [ctypes.c_int64] * 2 + [ctypes.c_void_p] + [ctypes.c_int64] * 2 * axes
         elif dtype:
             takes.append(np.ctypeslib.as_ctypes_type(np.dtype(dtype)))
-    call = ctypes.CFUNCTYPE(ctypes.c_int32, *takes)(engine.get_function_address(name))
+    call = ctypes.CFUNCTYPE(ctypes.c_int32, *takes)(address)
     return functools.partial(_called, call)
 
 
@@ -85,13 +86,24 @@ def assembled(name: str, text: str, takes: Sequence[Any]) -> Callable[..., None]
     """
     from llvmlite import binding
 
-    engine = _engine()
-    module = binding.parse_assembly(text)
-    module.verify()
-    engine.add_object_file(binding.ObjectFileRef.from_data(_machine().emit_object(module)))
-    engine.finalize_object()
-    function: Callable[..., None] = ctypes.CFUNCTYPE(None, *takes)(engine.get_function_address(name))
+    with _loading:
+        _engine()  # which makes LLVM ready
+        module = binding.parse_assembly(text)
+        module.verify()
+        address = _loaded(name, _machine().emit_object(module))
+    function: Callable[..., None] = ctypes.CFUNCTYPE(None, *takes)(address)
     return function
+
+
+def _loaded(name: str, code: bytes) -> int:
+    """The address of a function in an object file."""
+    from llvmlite import binding
+
+    engine = _engine()
+    engine.add_object_file(binding.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    address: int = engine.get_function_address(name)
+    return address
 
 
 def processor_has(feature: str) -> bool:

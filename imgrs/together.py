@@ -19,6 +19,29 @@ Saved: TypeAlias = "Image | tuple[Image, Mapping[str, Any]]"
 RESUME = "save_all: resume is for one image: use Image.save(..., resume=True) for each"
 
 
+def compute_all(*images: Image, **options: Any) -> list[npt.NDArray[Any]]:
+    """The pixels of several images from one run: ``small, edges = compute_all(img.resize((800, 600)), img.edge_detect())``.
+
+    Each array is what ``compute`` gives. What the images share is made once, and each part of a file is decoded once.
+    Keywords are those of ``imgrs.options``. Raises what ``Image.compute`` raises.
+
+    >>> import imgrs
+    >>> img = imgrs.new("L", (64, 48), 7).blur(2)
+    >>> mean, half = imgrs.compute_all(img.mean(), img.resize((32, 24)))
+    >>> mean.tolist(), half.shape
+    ([7.0], (24, 32))
+    """
+    from imgrs.run.engine import compute
+
+    for image in images:
+        if not isinstance(image, Image):
+            raise ArgumentTypeError(f"compute_all: needs imgrs images, got {type(image).__name__}")
+    if not images:
+        return []
+    arrays = compute([image._node for image in images], config.settings(**options))
+    return [pixels.reshape(image.shape) for pixels, image in zip(arrays, images, strict=True)]
+
+
 def save_all(
     targets: Mapping[str | PathLike[str], Saved], *, statistics: Sequence[Image] = (), **options: Any
 ) -> list[npt.NDArray[Any]]:

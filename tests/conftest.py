@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pytest
 
 import imgrs
+from tests import peaks
 from tests.trial import Trial
 
 TINY = os.environ.get("IMGRS_TEST_TINY") == "1"
@@ -49,3 +51,13 @@ def trial() -> Iterator[Trial]:
     """A process that opens files that may kill it."""
     with Trial() as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The pictures whose peaks are measured, in every form; removed in the end, as it is large."""
+    folder = tmp_path_factory.mktemp("peaks")
+    for side in (peaks.SMALL, peaks.SIDE):
+        peaks.made(folder, side)
+    yield folder
+    shutil.rmtree(folder)

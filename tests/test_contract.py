@@ -8,12 +8,14 @@ import itertools
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from imgrs import compiled
 from imgrs.errors import ArgumentError
 from imgrs.graph.node import Node, walk
 from imgrs.graph.op import Fold, Op, Sample
@@ -100,6 +102,31 @@ def test_tiles_equal_the_whole(cls: type[Op]) -> None:
         for side in (7, 16, 33, 64):
             np.testing.assert_array_equal(tiled(node, list(node.spec.region.tiles((side, side)))), whole, str(side))
         np.testing.assert_array_equal(tiled(node, ragged(node.spec.region)), whole, "ragged")
+
+
+SLACK = 9 << 20
+"""Bytes that an op may take whatever the size: tables, and the blocks that it works in."""
+
+
+@each_op
+def test_no_op_takes_more_memory_than_it_says(cls: type[Op], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "WORTH", 0)  # the form for large images, also on these
+    for node in applications(cls):
+        inputs = [image(dataclasses.replace(i.spec), k, (900, 700)) for k, i in enumerate(node.inputs) if not i.inputs]
+        large = Node(node.op, *inputs, *(Node(i.op, inputs[0]) for i in node.inputs if i.inputs))
+        sources = [i.spec for i in large.inputs]
+        tiles = [Tile(i.spec.region, evaluate(i), i.spec) for i in large.inputs]
+        prepared = large.op.prepare(*sources)
+        large.op.compute(large.spec.region, tiles, large.spec, prepared)  # what is loaded and compiled stays
+        tracemalloc.start()
+        try:
+            large.op.compute(large.spec.region, tiles, large.spec, prepared)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        taken = sum(spec.region.area for spec in sources)
+        said = large.op.working_bytes(large.spec.region.area, taken, large.spec, *sources)
+        assert peak <= large.spec.nbytes + said + SLACK, (large.op, str(sources[0]), peak - large.spec.nbytes - said)
 
 
 IDENTITIES: tuple[Op, ...] = (

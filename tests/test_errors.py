@@ -21,6 +21,7 @@ import tifffile
 import imgrs
 from imgrs.graph.node import Node
 from imgrs.image import Image
+from imgrs.ops.stats import AutoContrast
 
 Array = npt.NDArray[Any]
 
@@ -307,3 +308,32 @@ def test_a_plan_that_does_not_fit_is_refused_before_reading() -> None:
     img = Image(Node(Unreadable(40_000))).resize((20_000, 20_000)).blur(300)
     with pytest.raises(imgrs.MemoryBudgetError, match="memory_limit"):
         img.compute(memory_limit="1MiB")
+
+
+def test_verbs_check_what_they_can_before_they_look_at_the_image() -> None:
+    img: Any = imgrs.new("RGB", (40, 30))
+    with pytest.raises(imgrs.ArgumentError, match=r"^rotate: resample must be one of nearest, bilinear, bicubic, got"):
+        img.rotate(180, resample="lanczos")  # for which no filter is used
+    with pytest.raises(imgrs.ArgumentTypeError, match=r"^thumbnail: size must be a size \(width, height\), got 5$"):
+        img.thumbnail(5)
+    with pytest.raises(imgrs.ArgumentError, match=r"^thumbnail: resample must be one of"):
+        img.thumbnail((50, 50), "cubic")
+    with pytest.raises(imgrs.ArgumentError, match=r"^remove_transparency: background must be a number, or"):
+        img.remove_transparency("white")
+    with pytest.raises(imgrs.ArgumentError, match=r"^slice: band must be below 3 for RGB images, got 3$"):
+        img[:, :, 3]
+    assert img[:, :, -1] == img[:, :].getchannel(2)
+
+
+def test_statistics_are_no_images_and_images_no_statistics() -> None:
+    img = imgrs.new("RGB", (40, 30))
+    for wrong in (lambda: img.histogram().sharpen(), lambda: img.mean() + 1, lambda: img.extrema().histogram()):
+        with pytest.raises(imgrs.ArgumentError, match=r"^\w+ needs an image, not a statistic, as input 1$"):
+            wrong()
+    with pytest.raises(imgrs.ArgumentError, match=r"^combine needs an image, not a statistic, as input 2$"):
+        img + img.mean()
+    with pytest.raises(
+        imgrs.ArgumentError, match=r"^auto_contrast needs a statistic, such as histogram\(\), as input 2$"
+    ):
+        img.apply(AutoContrast(), img)
+    np.testing.assert_array_equal(img.histogram()[10:20, 1:], np.asarray(img.histogram())[10:20, 1:])

@@ -498,6 +498,7 @@ What each takes, and in brackets what it is unless given; flags are True or Fals
 unless given.
 Every format takes `metadata=False`, which leaves those of the source out, and the engine's options
 (`help(imgrs.options)`); those that are streamed take `resume=True`.
+Those with `xmp` take `recipe=True`, which puts there how the image was made ([recipes](recipes.md)).
 
 """
 

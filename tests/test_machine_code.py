@@ -109,3 +109,35 @@ def test_the_folder_is_the_users_unless_one_is_named(monkeypatch: pytest.MonkeyP
     assert machine_code.folder() == Path(os.environ["IMGRS_CACHE_DIR"])
     monkeypatch.delenv("IMGRS_CACHE_DIR")
     assert machine_code.folder().name == "imgrs"
+
+
+def test_many_threads_may_ask_for_the_first_code_at_once(folder: Path) -> None:
+    code = (
+        "import functools, numpy, threading, time, tests.test_machine_code as t\n"
+        "from imgrs import machine_code\n"
+        "from imgrs.compiled import Loop\n"
+        "from imgrs.kernels import lookup\n"
+        "start, table = threading.Barrier(8), numpy.arange(255, -1, -1, dtype=numpy.uint8)\n"
+        "engines, make = [], machine_code._engine.__wrapped__\n"
+        "def made():\n"
+        "    time.sleep(0.2)\n"
+        "    engines.append(make())\n"
+        "    return engines[-1]\n"
+        "machine_code._engine = functools.cache(made)\n"
+        "def work(i):\n"
+        "    out, image = numpy.zeros((3, 4)), numpy.full((5, 70, 3), i, numpy.uint8)\n"
+        "    start.wait()\n"
+        "    if i % 2 or not lookup._lanes():\n"
+        "        Loop(t._scale.function)(t.SOURCE, 1, None, out)\n"
+        "        assert (out == t.SOURCE * 3 + 1.0).all()\n"
+        "    else:\n"
+        "        lookup.apply(image, table, 3, image)\n"
+        "        assert (image == 255 - i).all()\n"
+        "    right.append(i)\n"
+        "right, threads = [], [threading.Thread(target=work, args=(i,)) for i in range(8)]\n"
+        "[thread.start() for thread in threads], [thread.join() for thread in threads]\n"
+        "print(len(right), len(engines))"
+    )
+    for _ in range(3):  # compiled first, and then loaded
+        run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        assert run.stdout.strip() == "8 1"

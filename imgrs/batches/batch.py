@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,7 @@ def batch(
     """
     from imgrs.batches.crew import made
     from imgrs.batches.work import Job
+    from imgrs.run.progress import shown
 
     start = time.perf_counter()
     if not callable(pipeline):
@@ -65,17 +67,22 @@ def batch(
     if on_error not in ("collect", "raise"):
         raise ArgumentError(f'batch: on_error must be "collect" or "raise", got {on_error!r}')
     settings = config.settings(**{name: options.pop(name) for name in config.NAMES if name in options})
+    each = replace(settings, progress=False)  # there is one bar, for all
     names = found(sources)
     outputs = targets(names, out)
     done = Done.of(str(out)) if resume else None
     jobs = [
-        Job(name, output, pipeline, options, settings, on_error == "collect", done.key(output) if done else None)
+        Job(name, output, pipeline, options, each, on_error == "collect", done.key(output) if done else None)
         for name, output in zip(names, outputs, strict=True)
     ]
     results: list[Result | None] = [None] * len(jobs)
-    with closing(made(jobs, settings)) as finished:
+    with shown(settings.progress, "batch") as bar, closing(made(jobs, each)) as finished:
+        if bar is not None:
+            bar.images(len(jobs))
         for place, one in finished:
             results[place] = one.result
+            if bar is not None:
+                bar.image((one.result.width or 0) * (one.result.height or 0))
             if done and one.key and one.result.status == "saved":
                 done.add(one.result.output, one.key)
     return Report(tuple(result for result in results if result is not None), time.perf_counter() - start)

@@ -19,6 +19,7 @@ from imgrs.batches.work import Job, Made, at_once, work, work_in_part, work_whol
 from imgrs.config import Settings
 from imgrs.errors import MemoryBudgetError
 from imgrs.run.engine import client_of
+from imgrs.run.tasks import Stop
 
 Finished: TypeAlias = Generator[tuple[int, Made], None, None]
 
@@ -73,7 +74,7 @@ def _here(jobs: Sequence[Job], settings: Settings) -> Finished:
 
 
 def _by_threads(jobs: Sequence[Job], settings: Settings) -> Finished:
-    budget, left, counting = Budget(settings.memory_limit), len(jobs), threading.Lock()
+    budget, left, counting, stop = Budget(settings.memory_limit), len(jobs), threading.Lock(), Stop()
 
     @contextmanager
     def admit(settings: Settings, needed: Callable[[Settings], int]) -> Iterator[Settings]:
@@ -86,14 +87,19 @@ def _by_threads(jobs: Sequence[Job], settings: Settings) -> Finished:
     def do(job: Job) -> Made:
         nonlocal left
         try:
-            return work(job, admit)
+            with stop:
+                return work(job, admit)
         finally:
             with counting:
                 left -= 1
 
     with _ended(ThreadPoolExecutor(settings.workers, "imgrs-batch")) as pool:
-        for place, future in _in_window(pool, jobs, settings.workers, do):
-            yield place, future.result()
+        try:
+            for place, future in _in_window(pool, jobs, settings.workers, do):
+                yield place, future.result()
+        except BaseException:  # an interrupt, an image that fails, or whoever asked wants no more
+            stop.stop(patience=0.0)
+            raise
 
 
 def _by_processes(jobs: Sequence[Job], settings: Settings) -> Finished:

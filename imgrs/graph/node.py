@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from imgrs.errors import ArgumentError
 from imgrs.graph.op import Op
 from imgrs.types import Spec
+
+
+class HasInputs(Protocol):
+    """What can be walked: a node, or what stands for one."""
+
+    @property
+    def inputs(self) -> tuple[Any, ...]: ...  # of the same kind
+
+
+N = TypeVar("N", bound=HasInputs)
 
 
 class Origin(NamedTuple):
@@ -84,15 +94,15 @@ def _from_rows(rows: list[tuple[Op, tuple[int, ...], Origin | None, str | None]]
     return nodes[-1]
 
 
-def walk(outputs: Iterable[Node], skip: Any = None) -> list[Node]:
+def walk(outputs: Iterable[N], skip: Any = None) -> list[N]:
     """All nodes that ``outputs`` are made from, each once, inputs before what uses them.
 
     Nodes for which ``skip(node)`` is true are left out, with what only they use.
     """
-    order: list[Node] = []
-    seen: set[Node] = set()
+    order: list[N] = []
+    seen: set[N] = set()
     for output in outputs:
-        stack: list[tuple[Node, bool]] = [(output, False)]
+        stack: list[tuple[N, bool]] = [(output, False)]
         while stack:
             node, expanded = stack.pop()
             if expanded:

@@ -27,6 +27,8 @@ C = TypeVar("C", bound=type[Any])
 
 BLOCK = 384 << 10
 """Bytes of pixels that point ops take at a time, so that they stay in the processor's cache."""
+FLOAT = 4
+"""Bytes of the float32 samples in which color weighted by alpha is filtered."""
 
 
 @dataclass_transform(
@@ -66,6 +68,18 @@ ANY = Takes(frozenset({"gray", "srgb", "cmyk", "multiband"}), _DEPTHS | {"bool"}
 """Every image: what moves pixels and does not change them."""
 
 
+@dataclass(frozen=True)
+class Reduced:
+    """An op's place in a preview: its result is to be ``size``, at ``scale`` (below 1), as are the images it is applied to."""
+
+    scale: float
+    size: tuple[int, int]
+    sources: tuple[Spec, ...]
+    """Its images at full scale."""
+    copies: tuple[Spec, ...]
+    """The same as they are in the preview."""
+
+
 class Op:
     """What is done to images, as a value: frozen, comparable, picklable, and unaware of graphs."""
 
@@ -74,6 +88,10 @@ class Op:
     version: ClassVar[int] = 1
     """Raised when the same parameters come to mean other pixels, so that keys differ."""
     takes: ClassVar[Takes] = ANY
+    arity: ClassVar[tuple[int, int]] = (1, 1)
+    """How many inputs it has, at least and at most."""
+    statistics: ClassVar[int] = 0
+    """How many of these are statistics, not images: the last ones."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -94,7 +112,11 @@ class Op:
 
     def check(self, specs: Sequence[Spec]) -> None:
         """Raise ``ArgumentError`` for an input of a kind that the op does not take."""
-        for spec in specs:
+        images = self.arity[1] - self.statistics
+        for place, spec in enumerate(specs):
+            if (spec.encoding == "statistic") != (self.statistics > 0 and place >= images):
+                way = "needs an image, not a statistic" if place < images else "needs a statistic, such as histogram()"
+                raise ArgumentError(f"{self.name} {way}, as input {place + 1}")
             if spec.encoding != "statistic" and spec not in self.takes:
                 raise ArgumentError(f"{self.name} does not take {spec.mode} {spec.dtype} images; {self._way_out(spec)}")
 
@@ -123,6 +145,25 @@ class Op:
     @abstractmethod
     def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
         """The pixels of ``out``, of the image that ``spec`` describes, from tiles that cover ``demand(out)``."""
+
+    def source_scale(self, scale: float, spec: Spec, *sources: Spec) -> float:
+        """At which scale images are needed for a preview of the result at ``scale``; 1 or more is full scale."""
+        return scale
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool] | None:
+        """The op that does this to smaller copies, and whether it means the same there, but for the scale.
+
+        None where there is none: the op is then done at full scale, and its result made smaller.
+        """
+        return None
+
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        """The most memory, in bytes, that ``compute`` takes beside its tiles and what comes out.
+
+        It makes ``area`` pixels of the image that ``spec`` describes from ``taken`` pixels of all ``sources`` together.
+        What does not grow with these is left out.
+        """
+        return 0
 
     def compute_into(self, target: Pixels, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> None:
         """The same, written to ``target``, an array of their shape, which may be part of a larger one."""
@@ -164,14 +205,21 @@ def _canonical(value: Any) -> Any:
 class Source(Op):
     """Makes an image from nothing but its parameters: a file, a color, an array. Has no inputs."""
 
+    arity: ClassVar[tuple[int, int]] = (0, 0)
     reads_regions: ClassVar[bool] = True
     unit: ClassVar[tuple[int, int]] = (1, 1)
     """Width and height of what is decoded at a time."""
     decoding_bytes: ClassVar[int] = 0
     """The most memory that decoding takes beside what comes out: of a unit where ``reads_regions``, else of the image."""
 
+    keeps_units: ClassVar[bool] = False
+    """Whether decoded units that several tiles need are kept for a while."""
     streams: ClassVar[bool] = False
     """Whether ``strips`` comes in pieces that are small beside the image."""
+
+    def at_size(self, size: tuple[int, int]) -> Source:
+        """The same image as small as it can be read without being smaller than ``size``."""
+        return self
 
     def decode_into(self, out: Pixels) -> None:
         """Decode the whole image to an array of its shape."""
@@ -211,6 +259,9 @@ class Point(Op):
 
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
         return tuple(spec.region if spec.encoding == "statistic" else region for spec in specs)
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool] | None:
+        return self, True
 
     @abstractmethod
     def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:
@@ -322,8 +373,23 @@ class Window(Op):
         A float32 array gives a float32 array, neither rounded nor clipped, whatever the image's dtype.
         """
 
+    def scaled(self, at: Reduced) -> tuple[Op, bool] | None:
+        return self, False
+
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
         return (region.grow(*self.margin) & specs[0].region,)
+
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        (source,) = sources
+        if source.alpha and self.alpha == "premultiplied":
+            weighted = weighting_bytes(area, taken, source.bands)
+        else:  # the tile with its edges replicated, or the bands that are filtered
+            weighted = taken * source.pixel_bytes + (area * spec.pixel_bytes if source.alpha else 0)
+        return weighted + self.filter_bytes(area * spec.bands, taken * source.bands, source)
+
+    def filter_bytes(self, samples: int, taken: int, source: Spec) -> int:
+        """The most memory that ``apply`` takes, in bytes, beside ``taken`` samples that it gets and those that it makes."""
+        return 0
 
     def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
         (tile,) = tiles
@@ -366,6 +432,10 @@ class Remap(Op):
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
         return (self.source_of(region, specs[0]) & specs[0].region,)
 
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        weighs = spec.alpha and self.alpha == "premultiplied" and not self.index_map
+        return weighting_bytes(area, taken, spec.bands) if weighs else 0
+
     def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
         (tile,) = tiles
         if self.does_nothing(tile.spec):  # also to color under alpha 0, which weighting would lose
@@ -397,6 +467,9 @@ class Fold(Op):
     def finish(self, total: Any, spec: Spec) -> Pixels:
         """The statistic, shaped (height, width, bands) as ``infer`` says; ``spec`` is the input's."""
 
+    def scaled(self, at: Reduced) -> tuple[Op, bool] | None:
+        return self, False
+
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
         return (specs[0].region,)
 
@@ -414,6 +487,11 @@ def replicate(tile: Tile, wanted: Region) -> Pixels:
     rows = (inside.top - wanted.top, wanted.bottom - inside.bottom)
     columns = (inside.left - wanted.left, wanted.right - inside.right)
     return np.pad(pixels, (rows, columns, (0, 0)), mode="edge")
+
+
+def weighting_bytes(area: int, taken: int, bands: int) -> int:
+    """What color weighted by alpha takes, in bytes: ``taken`` pixels while they are weighted, or they and what comes out."""
+    return FLOAT * bands * max(2 * taken, taken + area)
 
 
 def _size(spec: Spec) -> str:

@@ -87,6 +87,11 @@ def checked(check: Check, *, default: Any = MISSING, example: Any = None) -> Any
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def checked_by(parameter: Any, value: Any) -> Any:
+    """The canonical form of a value by the check of another parameter, for checks that are made of checks."""
+    return parameter.metadata["check"](value)
+
+
 def _range(low: float, high: float) -> str:
     if low > -math.inf and high < math.inf:
         return f" from {low:g} to {high:g}"

@@ -34,10 +34,10 @@ def call(op: Op, inputs: Sequence[int]) -> str:
     return f"{op.name}({', '.join([*shown, *arguments(op)])})"
 
 
-def arguments(op: Op) -> list[str]:
+def arguments(op: Any) -> list[str]:  # a dataclass: ops are
     """The parameters that differ from their defaults; those without a default by position."""
     shown: list[str] = []
-    for field in dataclasses.fields(op):  # type: ignore[arg-type]  # every op is a dataclass
+    for field in dataclasses.fields(op):
         value = getattr(op, field.name)
         if not field.repr or value is None or value == field.default:
             continue
@@ -49,6 +49,8 @@ def arguments(op: Op) -> list[str]:
 def _value(value: Any) -> str:
     if isinstance(value, Op):
         return f"{value.name}({', '.join(arguments(value))})"
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__name__)
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, tuple):

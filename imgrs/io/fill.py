@@ -49,6 +49,13 @@ class FilledReader(Reader):
     def stored_bytes(self, region: Region, shrink: int = 1) -> int:
         return self.reader.stored_bytes(region, shrink)
 
+    def converting_bytes(self, area: int) -> int:
+        return self.reader.converting_bytes(area)
+
+    @property
+    def keeps_units(self) -> bool:  # type: ignore[override]  # known per file, not per class
+        return self.reader.keeps_units
+
     def decoding_bytes(self, shrink: int = 1) -> int:
         return self.reader.decoding_bytes(shrink)
 

@@ -42,6 +42,8 @@ class Reader(ABC):
     """Width and height of what is decoded at a time: a tile, a strip, or the whole image."""
     shrinks: Sequence[int] = (1,)
     """The reductions that the decoder offers, 1 included."""
+    keeps_units: bool = False
+    """Whether decoded units that several tiles need are kept for a while, in the store that a process has for them."""
     page: int = 0
     """Which of the file's images this is."""
     told: str = ""
@@ -60,6 +62,10 @@ class Reader(ABC):
     def decoding_bytes(self, shrink: int = 1) -> int:
         """The most memory that decoding takes beside what comes out: of a unit where ``reads_regions``, else of the image."""
         return 0 if self.reads_regions else self.shrunk(shrink).nbytes
+
+    def converting_bytes(self, area: int) -> int:
+        """The most memory that ``read`` takes beside ``area`` pixels that it gives, to make them from those that are stored."""
+        return 0
 
     def decode_into(self, out: Pixels, shrink: int = 1) -> None:
         """Decode the whole image to an array of its shape, which may be a map of a file."""
@@ -141,6 +147,14 @@ class Encoder:
         """What it writes, as costs of encoding are listed: the format, and the compression if there are several."""
         return f"{type(self).__name__.removesuffix('Encoder').upper()} {getattr(self, 'compression', '')}".strip()
 
+    spec: Spec
+    """The image that is saved."""
+
+    @property
+    def encoding_bytes(self) -> int:
+        """The most memory that encoding takes beside the pixels and what it gives: of the image, or of a tile."""
+        raise NotImplementedError
+
     def parts(self, target: str) -> Mapping[str, str]:
         """What was written, within its path, and the names that it takes, the one that makes it an image last."""
         return {"": target}
@@ -148,6 +162,15 @@ class Encoder:
 
 class WholeEncoder(Encoder, ABC):
     """For formats whose file is made from the whole image at once."""
+
+    @property
+    def encoding_bytes(self) -> int:
+        return self.weight * self.spec.nbytes
+
+    @property
+    def weight(self) -> int:
+        """How many times the image's size encoding takes, as it was measured: the library's own image, and what it makes."""
+        return 3
 
     @abstractmethod
     def encode(self, pixels: Pixels) -> bytes | memoryview:
@@ -169,6 +192,10 @@ class TileEncoder(Encoder, ABC):
     """Whether a tile is as wide as the image; ``place`` then gets tiles from the top down."""
     scattered: ClassVar[bool] = False
     """Whether each tile has a place of its own, so that any task may put it there at any time."""
+
+    @property
+    def encoding_bytes(self) -> int:
+        return 2 * self.unit[0] * self.unit[1] * self.spec.pixel_bytes
 
     @abstractmethod
     def begin(self, path: str) -> int:

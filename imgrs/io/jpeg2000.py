@@ -115,6 +115,9 @@ class Jpeg2000Reader(PillowReader):
         image.reduce = shrink.bit_length() - 1  # type: ignore[method-assign,assignment]  # Pillow's own way
         image.load()
 
+    def decoding_bytes(self, shrink: int = 1) -> int:
+        return 5 * self.shrunk(shrink).nbytes  # OpenJPEG's coefficients, of 32 bits, and the image
+
     def decoded(self, shrink: int) -> Pixels:
         bits = self._coded.bits
         if not self._deep:
@@ -175,6 +178,10 @@ class Jpeg2000Encoder(WholeEncoder):
     spec: Spec
     coder: PillowEncoder | None
     metadata: tuple[tuple[str, Any], ...]
+
+    @property
+    def weight(self) -> int:
+        return 15
 
     def encode(self, pixels: Pixels) -> bytes | memoryview:
         if self.coder is not None:

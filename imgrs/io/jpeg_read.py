@@ -75,7 +75,7 @@ class JpegReader(_Whole):
             self.shrinks = (1,)  # there is no transform to do at a smaller size
         self._rows = self._strip_rows()
         if self._rows is not None:
-            self.reads_regions = True
+            self.reads_regions = self.keeps_units = True
             self.unit = (self.spec.width, self._rows * self._header.block[1])
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -99,7 +99,7 @@ class JpegReader(_Whole):
 
     def decoding_bytes(self, shrink: int = 1) -> int:
         if self.reads_regions:
-            return 2 * self._strips(shrink)[0] * self._row_bytes // shrink**2
+            return 3 * self._strips(shrink)[0] * self._row_bytes // shrink**2
         if self.streams(shrink):
             return 3 * self._walked_rows * self._row_bytes
         if shrink > 1:

@@ -208,6 +208,10 @@ class JpegXlEncoder(WholeEncoder):
     exif: bytes | None
     xmp: bytes | None
 
+    @property
+    def weight(self) -> int:
+        return 11
+
     def encode(self, pixels: Pixels) -> bytes | memoryview:
         import imagecodecs
 

@@ -12,6 +12,8 @@ key of ``dask.config``       default        what it bounds
 ``imgrs.max-decode-ratio``   by the codec   bytes claimed for each byte that is stored, where 16 MiB or more are claimed
 ``imgrs.max-decode-scans``   100            passes over the image that a progressive JPEG may ask for
 ``imgrs.max-metadata``       64 MiB         bytes of one piece of metadata: a profile, EXIF, XMP, a table of items
+``imgrs.max-recipe-bytes``   4 MiB          text of a recipe
+``imgrs.max-recipe-steps``   10,000         steps of a recipe, and images that it takes
 ===========================  =============  ==================================================================
 
 The ratio is by default what the codec can reach at all (1 stored raw, 1,032 by deflate: see ``RATIOS``), and 4,000,000
@@ -59,7 +61,14 @@ RATIOS: Mapping[str, int] = MappingProxyType(
 """The most bytes that a byte can stand for."""
 
 _LIMITS = MappingProxyType(
-    {"decode-bytes": MAX_BYTES, "decode-pixels": MAX_PIXELS, "decode-scans": MAX_SCANS, "metadata": MAX_METADATA}
+    {
+        "decode-bytes": MAX_BYTES,
+        "decode-pixels": MAX_PIXELS,
+        "decode-scans": MAX_SCANS,
+        "metadata": MAX_METADATA,
+        "recipe-bytes": 4 << 20,
+        "recipe-steps": 10_000,
+    }
 )
 _admitted: ContextVar[bool] = ContextVar("imgrs_admitted", default=False)
 
@@ -110,6 +119,11 @@ def check_scans(name: str, scans: int, most: int) -> None:
 def check_metadata(name: str, what: str, size: int) -> None:
     """Raise ``LimitError`` where a piece of metadata is too long."""
     _check("metadata", name, f"{what} has {size:,} bytes", size)
+
+
+def check_recipe(what: str, count: int) -> None:
+    """Raise ``LimitError`` where a recipe has too many ``"bytes"`` or ``"steps"``."""
+    _check(f"recipe-{what}", "recipe", f"the text has {count:,} {what}", count)
 
 
 @contextmanager

@@ -79,7 +79,10 @@ class PillowReader(WholeReader):
 
     def decoding_bytes(self, shrink: int = 1) -> int:
         spec = self.shrunk(shrink)
-        return 4 * spec.width * spec.height + spec.nbytes  # Pillow's own image, and its bytes on the way to an array
+        pixel = spec.pixel_bytes if spec.bands == 1 else 4
+        return (
+            pixel * spec.width * spec.height + spec.nbytes
+        )  # Pillow's own image, and its bytes on the way to an array
 
     def decoded(self, shrink: int) -> Pixels:
         with self._opened() as image:
@@ -140,6 +143,10 @@ def _unguarded() -> Iterator[None]:
             PIL.Image.MAX_IMAGE_PIXELS = limit
 
 
+_WEIGHTS = {("WEBP", False): 4, ("WEBP", True): 15, ("AVIF", False): 11, ("JPEG2000", False): 15, ("ICO", False): 5}
+"""Times the image's size that encoding takes, by format, and whether it is lossless."""
+
+
 @dataclass(frozen=True)
 class PillowEncoder(WholeEncoder):
     """One save through Pillow, its options checked."""
@@ -151,6 +158,10 @@ class PillowEncoder(WholeEncoder):
     @property
     def codec(self) -> str:
         return self.format
+
+    @property
+    def weight(self) -> int:
+        return _WEIGHTS.get((self.format, bool(dict(self.options).get("lossless"))), super().weight)
 
     def encode(self, pixels: Pixels) -> bytes | memoryview:
         import PIL.Image
@@ -203,5 +214,5 @@ class PillowFormat(Format):
             check_dpi(self.name, value)
         elif isinstance(allowed, tuple):
             check_allowed(self.name, name, value, allowed)
-        elif not isinstance(value, allowed):
+        elif not isinstance(value, (list, tuple) if allowed is list else allowed):
             raise ArgumentError(f"save: {self.name} {name} must be {allowed.__name__}, got {value!r}")

@@ -28,6 +28,7 @@ class JpegFormat(PillowFormat):
     carried = ("dpi", "icc_profile", "exif", "xmp", "comment")
     longest = 65_500
     longest_comment: ClassVar[int] = 65_533
+    longest_xmp: ClassVar[int] = 65_504
 
     def open(self, resource: Resource) -> Reader:
         from imgrs.io.jpeg_read import JpegReader
@@ -35,8 +36,8 @@ class JpegFormat(PillowFormat):
         return JpegReader(resource)
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
-        if len(info.get("comment", b"")) > self.longest_comment:  # a GIF's may be
-            info = {name: value for name, value in info.items() if name != "comment"}
+        longest = {"comment": self.longest_comment, "xmp": self.longest_xmp}  # a GIF's, a TIFF's may be longer
+        info = {name: value for name, value in info.items() if name not in longest or len(value) <= longest[name]}
         return super().encoder(spec, info, options)
 
     def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
@@ -44,6 +45,11 @@ class JpegFormat(PillowFormat):
 
         if len(options.get("comment", b"")) > self.longest_comment:
             raise ArgumentError(f"save: JPEG comment must have at most {self.longest_comment:,} bytes")
+        if len(options.get("xmp", b"")) > self.longest_xmp:
+            raise ArgumentError(
+                f"save: JPEG holds {self.longest_xmp:,} bytes of XMP, a recipe among them, got {len(options['xmp']):,}; "
+                "save as PNG, TIFF or WebP, or leave out the source's by metadata=False"
+            )
         if options.get("optimize") or options.get("progressive"):
             return super().checked_encoder(spec, options)  # their tables, or their scans, are of the whole image
         return JpegEncoder(spec, options)

@@ -34,7 +34,7 @@ class QoiFormat(Format):
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_image(self.name, spec, self.kinds)
         check_options(self.name, options, self.options)
-        return QoiEncoder()
+        return QoiEncoder(spec)
 
 
 class QoiReader(WholeReader):
@@ -50,6 +50,9 @@ class QoiReader(WholeReader):
     def __reduce__(self) -> tuple[Any, ...]:
         return QoiReader, (self.resource,)
 
+    def decoding_bytes(self, shrink: int = 1) -> int:
+        return self.spec.nbytes + 3 * self.resource.size  # the data, and with another end, twice over
+
     def decoded(self, shrink: int) -> Pixels:
         import imagecodecs
 
@@ -64,8 +67,11 @@ class QoiReader(WholeReader):
         raise TruncatedImageError(f"{self.resource.name} ends before all of its pixels are said")
 
 
+@dataclass(frozen=True)
 class QoiEncoder(WholeEncoder):
     """One QOI to be written."""
+
+    spec: Spec
 
     def encode(self, pixels: Pixels) -> bytes | memoryview:
         import imagecodecs

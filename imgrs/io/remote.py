@@ -28,7 +28,7 @@ from imgrs.errors import (
     UnsupportedFormatError,
 )
 from imgrs.io.folder import MARKS, Folder, safe
-from imgrs.io.resource import Resource
+from imgrs.io.resource import Resource, count
 from imgrs.io.segments import Shared
 
 BLOCK = 256 << 10
@@ -108,6 +108,7 @@ class UrlResource(Resource):
         system, path = _system(self.url)
         try:
             data, everything = _part(system, path, self.url, start, end)
+            count(len(data))
         except _DAMAGED as error:
             raise CorruptImageError(f"{self.url} cannot be read, the archive is damaged: {error}") from error
         except ImgrsError:

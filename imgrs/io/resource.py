@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -27,6 +28,25 @@ LAST = 4096
 """Bytes that are looked at for the mark by which a file ends."""
 MAPPED_ABOVE = 64 << 20
 """Bytes of a file above which it is mapped, and not read, where a decoder wants all of it at once."""
+
+_counting: ContextVar[list[int] | None] = ContextVar("imgrs_bytes_read", default=None)
+
+
+@contextmanager
+def counted(total: list[int]) -> Iterator[None]:
+    """Add to ``total[0]`` the bytes that are read of files and URLs inside, in this thread."""
+    token = _counting.set(total)
+    try:
+        yield
+    finally:
+        _counting.reset(token)
+
+
+def count(size: int) -> None:
+    """Note that ``size`` bytes were read."""
+    total = _counting.get()
+    if total is not None:
+        total[0] += size
 
 
 class Resource(ABC):
@@ -118,6 +138,7 @@ class FileResource(Resource):
                     if offset < self.length:
                         raise SourceChangedError(f"{self.path} became shorter while it was read; open it again")
                     break
+                count(len(part))
                 parts.append(part)
                 offset += len(part)
                 length -= len(part)
@@ -129,6 +150,7 @@ class FileResource(Resource):
             yield self.read()
             return
         with _handles.lease(self) as descriptor, mapped(descriptor, self.length) as memory:
+            count(self.length)
             yield memory
 
     @property

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 from imgrs.types import Pixels
@@ -25,9 +26,29 @@ class Shared:
         self._limit = limit
         self._largest = limit // 4 if largest is None else largest
         self._size = 0
+        self._rooms: list[int] = []
         self._kept: OrderedDict[Hashable, Pixels] = OrderedDict()
         self._flying: dict[Hashable, threading.Event] = {}
         self._lock = threading.Lock()
+
+    @contextmanager
+    def room(self, size: int) -> Iterator[None]:
+        """Keep no more than ``size`` bytes as long as the block runs; or than all blocks together that run at a time."""
+        with self._lock:
+            self._rooms.append(size)
+            self._make_room()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._rooms.remove(size)
+                self._make_room()
+
+    def _make_room(self) -> None:
+        limit = min(self._limit, sum(self._rooms)) if self._rooms else self._limit
+        while self._size > limit:
+            _, oldest = self._kept.popitem(last=False)
+            self._size -= oldest.nbytes
 
     def get(self, key: Hashable, decode: Callable[[], Pixels]) -> Pixels:
         """The array of ``key``, decoded if it is not kept. Callers must not write to it."""
@@ -70,9 +91,7 @@ class Shared:
                     if pixels.nbytes <= self._largest:
                         self._kept[key] = pixels
                         self._size += pixels.nbytes
-                while self._size > self._limit:
-                    _, oldest = self._kept.popitem(last=False)
-                    self._size -= oldest.nbytes
+                self._make_room()
             return arrays
         finally:
             with self._lock:
@@ -81,6 +100,11 @@ class Shared:
 
 
 _shared = Shared(LIMIT)
+
+
+def room(size: int) -> AbstractContextManager[None]:
+    """Keep at most ``size`` bytes in this process's store as long as a block runs."""
+    return _shared.room(size)
 
 
 def shared(key: Hashable, decode: Callable[[], Pixels]) -> Pixels:

@@ -84,6 +84,7 @@ class TiffReader(Reader):
     """One page of a TIFF file, with its reduced copies. Pickles as its resource, and reads the header again where it lands."""
 
     format = "TIFF"
+    keeps_units = True
 
     def __init__(self, resource: Resource, page: int = 0) -> None:
         self.resource, self.page = resource, page
@@ -101,9 +102,12 @@ class TiffReader(Reader):
         return TiffReader, (self.resource, self.page)
 
     def decoding_bytes(self, shrink: int = 1) -> int:
-        if self.reads_regions:
-            return super().decoding_bytes(shrink)
-        return 3 * self._level(shrink).unit_bytes  # as stored, as decoded, and as they mean
+        page = self._level(shrink)
+        as_stored = page.stored == page.spec.dtype and page.coding.bits == 8 * page.spec.itemsize
+        return (2 if as_stored else 3) * page.unit_bytes  # as stored and as decoded; and as they mean
+
+    def converting_bytes(self, area: int) -> int:
+        return area * self._levels[1].meaning.converting_bytes
 
     @property
     def frames(self) -> int:

@@ -38,6 +38,18 @@ class Meaning:
     ycbcr: tuple[float, ...] | None = None
     """Where color is stored as Y, Cb and Cr: the weights of red and blue in Y, then black and white of each."""
 
+    @property
+    def converting_bytes(self) -> int:
+        """Bytes that ``finish`` takes for each pixel, beside what it gives: those that are stored, and sums in float64."""
+        spec, stored = self.spec, 0
+        if self.palette is not None or spec.dtype in ("bool", "float32") or self.bits < 8 * spec.itemsize:
+            stored = spec.pixel_bytes
+        if self.inverted:
+            stored += spec.pixel_bytes
+        if self.ycbcr is not None:
+            return stored + 16 * 3 * 3
+        return stored + 8 * 4 * spec.bands if self.associated else stored
+
     def finish(self, pixels: Pixels) -> Pixels:
         """Samples of the spec from stored ones, of shape (rows, columns, stored samples)."""
         spec = self.spec

@@ -34,6 +34,8 @@ LONGEST = 1 << 31
 """Pixels a side."""
 JOURNEYS = 8
 """Chunks of a remote store that are fetched at once for one tile."""
+ROW = 4096
+"""Pixels of a row of chunks that are decoded at once, about: tiles are no wider as a rule."""
 NAMED = 8
 """Names that a message lists."""
 
@@ -143,6 +145,7 @@ class ZarrReader(Reader):
 
     format = "ZARR"
     reads_regions = True
+    keeps_units = True
 
     def __init__(self, resource: Resource, page: int = 0) -> None:
         assert isinstance(resource, Folder)
@@ -164,6 +167,11 @@ class ZarrReader(Reader):
         if not 0 <= page < self.frames:
             raise ArgumentError(f"open: page must be from 0 to {self.frames - 1} for {self.resource.name}, got {page}")
         return ZarrReader(self.resource, page)
+
+    def decoding_bytes(self, shrink: int = 1) -> int:
+        level = self._level(shrink)
+        row = min(level.spec.width, ROW) * level.unit[1]
+        return 3 * row * level.spec.pixel_bytes  # a row of chunks as the library gives it, its planes, and its pixels
 
     def shrunk(self, shrink: int) -> Spec:
         return self._level(shrink).spec

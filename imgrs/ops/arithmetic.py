@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,7 @@ class Combine(Point):
     """Add, subtract or multiply two images of one size, mode and depth, sample by sample."""
 
     takes = SAMPLES
+    arity: ClassVar[tuple[int, int]] = (2, 2)
     function: str = choice(NAMES, example="add")
 
     def infer(self, *specs: Spec) -> Spec:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from imgrs.errors import ArgumentError
-from imgrs.graph.op import ANY, COLOR, Op, Point, op
+from imgrs.graph.op import ANY, COLOR, FLOAT, Op, Point, Reduced, op
 from imgrs.graph.parameters import checked, choice, whole
 from imgrs.kernels import color
 from imgrs.ops.geometry import whole_numbers
@@ -45,6 +45,7 @@ _LAYOUTS = {
 class Merge(Point):
     """One image from single bands of one size and depth: L, LA, RGB, RGBA, CMYK, or any number as ``"multiband"``."""
 
+    arity: ClassVar[tuple[int, int]] = (1, 65_536)
     mode: str = choice({**{m.lower(): m for m in _LAYOUTS}, "multiband": "multiband"}, example="LA")
 
     def infer(self, *specs: Spec) -> Spec:
@@ -74,6 +75,7 @@ class Blend(Op):
     """
 
     takes = COLOR
+    arity: ClassVar[tuple[int, int]] = (2, 3)
     mode: str = choice({"normal": "normal"}, default="normal")
     position: tuple[int, int] = checked(_position, default=(0, 0))
 
@@ -88,6 +90,12 @@ class Blend(Op):
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
         shifted = region.shift(-self.position[0], -self.position[1])
         return region, *(shifted & spec.region for spec in specs[1:])
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool]:
+        return Blend(self.mode, (round(self.position[0] * at.scale), round(self.position[1] * at.scale))), True
+
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        return min(area, taken - area) * 4 * FLOAT * (1 + spec.colors)  # opacities and weighted colors
 
     def compute(self, out: Region, tiles: Sequence[Tile], spec: Spec, prepared: Any) -> Pixels:
         base = tiles[0].crop(out)

@@ -7,12 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from imgrs.graph.op import Window, op
+from imgrs.graph.op import FLOAT, Op, Reduced, Window, op
 from imgrs.graph.parameters import checked, number, whole
 from imgrs.kernels import color, convolve, wide
 from imgrs.types import Pixels, Region, Spec
 
 Kernel = tuple[tuple[float, ...], ...]
+
+_SUM = 8
+"""Bytes of the sums of boxes: int64 or float64."""
 
 
 def _gaussian_margin(sigma: float) -> tuple[int, int]:
@@ -24,6 +27,16 @@ def _gaussian_plan(sigma: float) -> Any:
     if sigma >= wide.WIDE:
         return wide.wide(sigma)
     return convolve.gaussian_taps(sigma) if sigma else np.ones(1, np.float32)
+
+
+def _seen(sigma: float) -> bool:
+    """Whether a Gaussian on pixels is still one: below half a pixel there are hardly any weights but the middle one."""
+    return sigma == 0 or sigma >= 0.5
+
+
+def _gaussian_bytes(sigma: float, taken: int) -> int:
+    """What a Gaussian of ``taken`` samples takes: the grid of a wide one, in float32, twice."""
+    return 2 * FLOAT * taken // wide.wide(sigma).step if sigma >= wide.WIDE else 0
 
 
 def _gaussian(padded: Pixels, at: Region, plan: Any) -> Pixels:
@@ -49,8 +62,14 @@ class Blur(Window):
     def does_nothing(self, *specs: Spec) -> bool:
         return self.radius == 0 and not specs[0].alpha  # with alpha, color under alpha 0 becomes 0
 
+    def scaled(self, at: Reduced) -> tuple[Op, bool]:
+        return Blur(self.radius * at.scale), _seen(self.radius * at.scale)
+
     def prepare(self, *specs: Spec) -> Any:
         return _gaussian_plan(self.radius)
+
+    def filter_bytes(self, samples: int, taken: int, source: Spec) -> int:
+        return _gaussian_bytes(self.radius, taken)
 
     def apply(self, padded: Pixels, at: Region, prepared: Any) -> Pixels:
         return _gaussian(padded, at, prepared)
@@ -69,6 +88,13 @@ class BoxBlur(Window):
 
     def does_nothing(self, *specs: Spec) -> bool:
         return self.radius == 0 and not specs[0].alpha
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool]:
+        radius = self.radius * at.scale
+        return BoxBlur(round(radius)), radius == round(radius)
+
+    def filter_bytes(self, samples: int, taken: int, source: Spec) -> int:
+        return taken * _SUM * (2 * (2 * self.radius + 1) + 1)  # the terms of both passes, and a sum
 
     def apply(self, padded: Pixels, at: Region, prepared: Any) -> Pixels:
         return convolve.box_mean(padded, self.radius)
@@ -194,6 +220,9 @@ class EdgeDetect(Window):
         (spec,) = specs
         return Spec(*spec.size, 1 + spec.alpha, spec.alpha, spec.dtype, "gray")
 
+    def filter_bytes(self, samples: int, taken: int, source: Spec) -> int:
+        return FLOAT * (taken // source.bands) + 5 * FLOAT * samples  # brightness; two slopes and what they are made of
+
     def apply(self, padded: Pixels, at: Region, prepared: Any) -> Pixels:
         gray = color.luma(padded) if padded.shape[2] == 3 else padded.astype(np.float32)
         return convolve.sobel_magnitude(gray, padded.dtype.name)
@@ -214,6 +243,14 @@ class UnsharpMask(Window):
     def prepare(self, *specs: Spec) -> Any:
         level = np.float32(self.threshold * specs[0].full_scale / 255.0)
         return _gaussian_plan(self.radius), np.float32(self.amount), level
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool]:
+        radius = max(self.radius * at.scale, 0.01)
+        return UnsharpMask(radius, self.amount, self.threshold), _seen(radius)
+
+    def filter_bytes(self, samples: int, taken: int, source: Spec) -> int:
+        blurring = 2 * FLOAT * samples + FLOAT * taken + _gaussian_bytes(self.radius, taken)
+        return max(blurring, 5 * FLOAT * samples)  # the image, what was lost, and terms of the sum, in float32
 
     def apply(self, padded: Pixels, at: Region, prepared: Any) -> Pixels:
         plan, amount, threshold = prepared

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from imgrs.errors import ArgumentError
-from imgrs.graph.op import Point, Remap, op
+from imgrs.graph.op import Op, Point, Reduced, Remap, op
 from imgrs.graph.parameters import checked, choice
 from imgrs.kernels import move
 from imgrs.types import Pixels, Region, Spec, Tile
@@ -54,6 +55,10 @@ class Crop(Remap):
     def index_map(self) -> bool:
         return True
 
+    def check(self, specs: Sequence[Spec]) -> None:
+        if specs[0].encoding != "statistic":  # of which a part is one, too
+            super().check(specs)
+
     def infer(self, *specs: Spec) -> Spec:
         (spec,) = specs
         box = Region(*self.box)
@@ -63,6 +68,14 @@ class Crop(Remap):
 
     def does_nothing(self, *specs: Spec) -> bool:
         return Region(*self.box) == specs[0].region
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool]:
+        (copy,) = at.copies
+        left, top = (
+            min(round(first * at.scale), whole - part)
+            for first, whole, part in zip(self.box[:2], copy.size, at.size, strict=True)
+        )
+        return Crop((left, top, left + at.size[0], top + at.size[1])), True
 
     def source_of(self, region: Region, spec: Spec) -> Region:
         return region.shift(self.box[0], self.box[1])
@@ -105,12 +118,18 @@ class Transpose(Remap):
         width, height = (spec.height, spec.width) if self.element[0] else spec.size
         return Spec(width, height, spec.bands, spec.alpha, spec.dtype, spec.encoding)
 
+    def scaled(self, at: Reduced) -> tuple[Op, bool]:
+        return self, True
+
     def source_of(self, region: Region, spec: Spec) -> Region:
         swap, columns, rows = self.element
         width, height = (spec.height, spec.width) if swap else spec.size
         left, right = (width - region.right, width - region.left) if columns else (region.left, region.right)
         top, bottom = (height - region.bottom, height - region.top) if rows else (region.top, region.bottom)
         return Region(top, left, bottom, right) if swap else Region(left, top, right, bottom)
+
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        return area * spec.pixel_bytes  # turned first, then flipped
 
     def apply(self, tile: Tile, out: Region, spec: Spec, prepared: Any) -> Pixels:
         return move.turned(tile.pixels, *self.element)
@@ -142,6 +161,8 @@ def _border(value: Any) -> Box:
 
 def fill_values(value: Any) -> tuple[float, ...]:
     """A color as numbers, for the check of a parameter."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError("must be a number, or one for each band")
     values = tuple(float(v) for v in value) if hasattr(value, "__iter__") else (float(value),)
     if not values or not all(np.isfinite(values)):
         raise ValueError("must be a number, or one for each band")
@@ -180,6 +201,12 @@ class Pad(Remap):
 
     def does_nothing(self, *specs: Spec) -> bool:
         return not any(self.width)
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool]:
+        (copy,) = at.copies
+        across, down = at.size[0] - copy.width, at.size[1] - copy.height
+        left, top = min(round(self.width[0] * at.scale), across), min(round(self.width[1] * at.scale), down)
+        return Pad((left, top, across - left, down - top), self.mode, self.color), True
 
     def source_of(self, region: Region, spec: Spec) -> Region:
         shifted = region.shift(-self.width[0], -self.width[1])

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from imgrs.errors import ArgumentError
-from imgrs.graph.op import Remap, op
+from imgrs.graph.op import FLOAT, Op, Reduced, Remap, op
 from imgrs.graph.parameters import checked, choice
 from imgrs.kernels import resample
 from imgrs.ops.geometry import image_size
@@ -88,6 +88,26 @@ class Resize(Remap):
         low = start + (first + 0.5) * scale - reach
         high = start + (last - 0.5) * scale + reach
         return max(int(low) - 1, 0), min(int(high) + 2, size_in)
+
+    def source_scale(self, scale: float, spec: Spec, *sources: Spec) -> float:
+        left, top, right, bottom = self._box(sources[0])
+        return scale * max(self.size[0] / (right - left), self.size[1] / (bottom - top))
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool]:
+        (full,), (copy,) = at.sources, at.copies
+        left, top, right, bottom = self._box(full)
+        across, down = copy.width / full.width, copy.height / full.height
+        box = (left * across, top * down, min(right * across, copy.width), min(bottom * down, copy.height))
+        return Resize(at.size, self.resample, None if self.box is None else box), True
+
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        if self.index_map:
+            return 0
+        left, top, right, bottom = self._box(sources[0])
+        scale = max(self.size[0] / (right - left), self.size[1] / (bottom - top))
+        sample = 1 if spec.dtype == "uint8" and not spec.alpha else FLOAT
+        between = round(taken * scale) * spec.bands * sample  # the passes across and down
+        return between + super().working_bytes(area, taken, spec, *sources)
 
     def apply(self, tile: Tile, out: Region, spec: Spec, prepared: Any) -> Pixels:
         across, down = prepared

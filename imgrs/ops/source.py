@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import field, replace
 from functools import cached_property
 from typing import Any
 
@@ -51,11 +51,23 @@ class Open(Source):
         return self.reader.decoding_bytes(self.shrink)
 
     @property
+    def keeps_units(self) -> bool:  # type: ignore[override]  # known per file, not per class
+        return self.reader.keeps_units
+
+    @property
     def streams(self) -> bool:  # type: ignore[override]  # known per file, not per class
         return self.reader.streams(self.shrink)
 
     def strips(self) -> Iterator[Pixels]:
         return self.reader.strips(self.shrink)
+
+    def at_size(self, size: tuple[int, int]) -> Source:
+        offered = [shrink for shrink in self.reader.shrinks if shrink >= self.shrink and self._covers(shrink, size)]
+        return Open(self.reader, max(offered, default=self.shrink))
+
+    def _covers(self, shrink: int, size: tuple[int, int]) -> bool:
+        spec = self.reader.shrunk(shrink)
+        return spec.width >= size[0] and spec.height >= size[1]
 
     def decode_into(self, out: Pixels) -> None:
         self.reader.decode_into(out, self.shrink)
@@ -66,6 +78,9 @@ class Open(Source):
 
     def infer(self, *specs: Spec) -> Spec:
         return self.reader.shrunk(self.shrink)
+
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        return self.reader.converting_bytes(area)
 
     def read(self, region: Region) -> Pixels:
         return self.reader.read(region, self.shrink)
@@ -95,6 +110,9 @@ class New(Source):
 
     def infer(self, *specs: Spec) -> Spec:
         return self.spec
+
+    def at_size(self, size: tuple[int, int]) -> Source:
+        return New(replace(self.spec, width=size[0], height=size[1]), self.color)
 
     def read(self, region: Region) -> Pixels:
         shape = (region.height, region.width, self.spec.bands)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,11 @@ class Histogram(Fold):
             raise ArgumentError(f"histogram: bins must be 256, or 65536 for deeper images, got {self.bins}")
         return Spec(specs[0].bands, self.bins, 1, False, "int64", "statistic")
 
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        (source,) = sources
+        places = {"uint8": 0, "uint16": 2}.get(source.dtype, 16) * source.bands  # the bin of each sample
+        return taken * (places + 9)  # those of one band at a time, as they are counted
+
     def partial(self, tile: Tile) -> Any:
         return reduce.histogram(tile.pixels, self.bins)
 
@@ -40,6 +45,9 @@ class Mean(Fold):
 
     def infer(self, *specs: Spec) -> Spec:
         return Spec(specs[0].bands, 1, 1, False, "float64", "statistic")
+
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        return 48 * taken if sources[0].dtype == "float32" else 0  # mantissas and exponents of a band
 
     def partial(self, tile: Tile) -> Any:
         return reduce.exact_sums(tile.pixels)
@@ -78,6 +86,8 @@ class AutoContrast(Point):
     """
 
     takes = COLOR
+    arity: ClassVar[tuple[int, int]] = (2, 2)
+    statistics: ClassVar[int] = 1
     cutoff: float = number(0, 49, default=0.0)
 
     def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:

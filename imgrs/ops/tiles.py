@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from imgrs.errors import ArgumentTypeError, ComputeError
 from imgrs.graph.op import ANY, Window, op
-from imgrs.graph.parameters import checked, choice, whole
+from imgrs.graph.parameters import checked, checked_by, choice, whole
 from imgrs.types import Pixels, Region, Spec
 
 MODES = {"l": "L", "la": "LA", "rgb": "RGB", "rgba": "RGBA"}
@@ -37,7 +37,7 @@ class MapTiles(Window):
     takes = ANY
     function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] = checked(_function, example=identity)
     reach: int = whole(0, 10_000, default=0)
-    mode: str | None = checked(lambda v: v if v is None else choice(MODES).metadata["check"](v), default=None)
+    mode: str | None = checked(lambda v: v if v is None else checked_by(choice(MODES), v), default=None)
 
     @cached_property
     def encoded(self) -> bytes:
@@ -69,6 +69,9 @@ class MapTiles(Window):
         if spec.dtype == "bool":
             raise ArgumentTypeError('map_tiles: convert("L") first')
         return Spec(*spec.size, *_BANDS[self.mode][:2], spec.dtype, _BANDS[self.mode][2])
+
+    def working_bytes(self, area: int, taken: int, spec: Spec, *sources: Spec) -> int:
+        return 2 * taken * sources[0].pixel_bytes + area * spec.pixel_bytes  # the function may keep as much as it makes
 
     def compute(self, out: Region, tiles: Any, spec: Spec, prepared: Any) -> Pixels:
         from imgrs.graph.op import replicate

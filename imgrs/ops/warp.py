@@ -1,4 +1,4 @@
-"""Affine warps: rotation by any angle, with interpolation."""
+"""Affine warps, with interpolation: what a rotation by any angle becomes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from imgrs.errors import ArgumentError
-from imgrs.graph.op import Remap, op
-from imgrs.graph.parameters import checked, choice, flag, normalize, number
+from imgrs.graph.op import Op, Reduced, Remap, op
+from imgrs.graph.parameters import checked, choice
 from imgrs.kernels import warp
 from imgrs.ops.geometry import fill_pixel, fill_values, image_size
 from imgrs.types import Pixels, Region, Spec, Tile
@@ -30,8 +30,19 @@ def _matrix(value: Any) -> Matrix:
     return a, b, c, d, e, f
 
 
-def _fill(value: Any) -> tuple[float, ...] | None:
+def fill(value: Any) -> tuple[float, ...] | None:
+    """A color as numbers, or None, for the check of a parameter."""
     return None if value is None else fill_values(value)
+
+
+def point(value: Any) -> tuple[float, float] | None:
+    """A point (x, y) or None, for the check of a parameter."""
+    if value is None:
+        return None
+    x, y = (float(v) for v in value)
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise ValueError("must be a point (x, y) of finite numbers")
+    return x, y
 
 
 @op
@@ -45,7 +56,7 @@ class Affine(Remap):
     size: tuple[int, int] = checked(image_size, example=(47, 39))
     matrix: Matrix = checked(_matrix, example=(0.8, -0.55, 9.0, 0.55, 0.8, -8.0))
     resample: str = choice(FILTERS, default="bicubic")
-    fillcolor: tuple[float, ...] | None = checked(_fill, default=None)
+    fillcolor: tuple[float, ...] | None = checked(fill, default=None)
 
     @property
     def alpha(self) -> str:  # type: ignore[override]  # it follows from the filter
@@ -72,6 +83,16 @@ class Affine(Remap):
     @property
     def _taps(self) -> int:
         return warp.TAPS[self.resample]
+
+    def source_scale(self, scale: float, spec: Spec, *sources: Spec) -> float:
+        a, b, _, d, e, _ = self.matrix
+        return scale / min(math.hypot(a, d), math.hypot(b, e))
+
+    def scaled(self, at: Reduced) -> tuple[Op, bool]:
+        (full,), (copy,) = at.sources, at.copies
+        larger = (self.size[0] / at.size[0], 0.0, 0.0, 0.0, self.size[1] / at.size[1], 0.0)
+        smaller = (copy.width / full.width, 0.0, 0.0, 0.0, copy.height / full.height, 0.0)
+        return Affine(at.size, then(then(larger, self.matrix), smaller), self.resample, self.fillcolor), True
 
     def source_of(self, region: Region, spec: Spec) -> Region:
         q = warp.coordinates(self.matrix, self._taps).tolist()
@@ -103,45 +124,3 @@ def then(outer: Matrix, inner: Matrix) -> Matrix:
     a, b, c, d, e, f = outer
     g, h, i, j, k, m = inner
     return g * a + h * d, g * b + h * e, g * c + h * f + i, j * a + k * d, j * b + k * e, j * c + k * f + m
-
-
-def _point(value: Any) -> tuple[float, float] | None:
-    if value is None:
-        return None
-    x, y = (float(v) for v in value)
-    if not (math.isfinite(x) and math.isfinite(y)):
-        raise ValueError("must be a point (x, y) of finite numbers")
-    return x, y
-
-
-@op
-class Rotation:
-    """A turn by ``angle`` degrees counter-clockwise, as Pillow's ``rotate`` has it; a recipe for ``Affine``."""
-
-    angle: float = number(-1e9, 1e9)
-    expand: bool = flag(default=False)
-    center: tuple[float, float] | None = checked(_point, default=None)
-    translate: tuple[float, float] | None = checked(_point, default=None)
-
-    def __post_init__(self) -> None:
-        normalize("rotate", self)
-
-    def of(self, size: tuple[int, int]) -> tuple[tuple[int, int], Matrix]:
-        """The size and matrix of the ``Affine`` that turns an image of ``size``."""
-        width, height = size
-        x, y = self.center or (width / 2, height / 2)
-        right, down = self.translate or (0.0, 0.0)
-        turn = math.radians(self.angle % 360)
-        a, b = round(math.cos(turn), 15), round(-math.sin(turn), 15)
-        d, e = -b, a
-        c = a * (-x - right) + b * (-y - down) + x
-        f = d * (-x - right) + e * (-y - down) + y
-        if self.expand:
-            corners = [(0, 0), (width, 0), (width, height), (0, height)]
-            xs = [a * px + b * py + c for px, py in corners]
-            ys = [d * px + e * py + f for px, py in corners]
-            wide, high = math.ceil(max(xs)) - math.floor(min(xs)), math.ceil(max(ys)) - math.floor(min(ys))
-            left, up = -(wide - width) / 2, -(high - height) / 2
-            c, f = a * left + b * up + c, d * left + e * up + f
-            width, height = wide, high
-        return (width, height), (a, b, c, d, e, f)

@@ -19,13 +19,15 @@ from imgrs.ops.source import FromArray, FromDask
 from imgrs.optimize import optimize
 from imgrs.plan import cost
 from imgrs.plan.layout import LARGEST_FOOTPRINT, SIDE, SMALLEST
-from imgrs.plan.measure import SHARED_TILES, WORTH, Measured
+from imgrs.plan.measure import WORTH, Measured, room_for_shared
 from imgrs.plan.stages import ANYWHERE, Forecast, Plan, Sink, Stage
 
 SIDES = (1024, SIDE, 4096, 512, 256, 128, 64, 32, 16, SMALLEST)
 """Compute tiles to choose from, in pixels a side; an earlier one wins unless a later one is 3 % quicker."""
 CUTS = 16
 """Nodes that the rule keeps, at most."""
+KEPT_BY_ALLOCATOR = 1.25
+"""What tasks take of the process for each byte of their arrays: what is freed in pieces is not given back at once."""
 WAITING_PER_WORKER = 2
 """Encoded tiles that may wait for their place in a file, for each worker."""
 
@@ -95,7 +97,7 @@ def _sides(after: Sequence[Node], settings: Settings, sinks: Sequence[Sink]) -> 
         sides.insert(0, (widest, widest))
     wide = [n for n in walk(after) if isinstance(n.op, Source) and n.op.reads_regions and n.op.unit[0] > SIDE]
     if wide:
-        low = min(_shared_rows(node) for node in wide)
+        low = min(_shared_rows(node, room_for_shared(settings)) for node in wide)
         sides = [shape for side, _ in sides for shape in ((side, side), (side, min(side, low)))]
     tried: dict[tuple[tuple[int, int], ...], tuple[int, int]] = {}
     for side in sides:
@@ -143,10 +145,10 @@ def _must_be_whole(after: Sequence[Node]) -> tuple[list[Node], dict[Node, str]]:
     return externals, whole
 
 
-def _shared_rows(node: Node) -> int:
+def _shared_rows(node: Node, room: int) -> int:
     """How high tiles may be so that the strips of a file that a row of them needs stay in memory: whole strips, if any."""
     assert isinstance(node.op, Source)
-    rows, height = SHARED_TILES // 2 // (node.spec.width * node.spec.pixel_bytes), node.op.unit[1]
+    rows, height = room // 2 // (node.spec.width * node.spec.pixel_bytes), node.op.unit[1]
     return max(1, rows // height * height or rows)
 
 
@@ -157,26 +159,31 @@ def _forecast(measured: Measured, settings: Settings, scratch: bool = False) -> 
     busy = max(min(settings.workers, stage.tasks) for stage in stages)
     waiting = sum(_waiting(stage, settings.workers) for stage in stages if stage.kind == "output")
     working = max(
-        min(settings.workers, stage.tasks) * (of_task + stage.by_rows * stage.task_bytes + measured.reading)
+        min(settings.workers, stage.tasks) * (of_task + stage.handing_on_bytes + measured.reading)
         for stage, of_task in zip(stages, measured.footprints, strict=True)
     )
-    read = stored = tiled = 0
+    working = int(working * KEPT_BY_ALLOCATOR)
+    read = stored = 0
     for node in measured.order:
         if isinstance(node.op, Source) and measured.needed[node]:
             whole = node.op.stored_bytes(node.spec.region)
             stored += whole
-            tiled += whole * node.op.reads_regions
-            read += whole if node in measured.kept else measured.read[node]
+            read += whole if node in measured.kept else measured.read(node)
     per_byte = cost.SCRATCH_WRITE + cost.SCRATCH_READ if scratch else cost.KEEP_WRITE + cost.KEEP_READ
     keeping = per_byte * sum(measured.decoded[node] * node.spec.pixel_bytes for node in measured.kept)
     return Forecast(
-        peak_bytes=max(working, measured.decoding) + measured.beside + waiting + min(SHARED_TILES, 4 * tiled) + held,
+        peak_bytes=max(working, measured.decoding(scratch))
+        + max(measured.beside(scratch) + waiting + held, measured.encoding)
+        + measured.shared
+        + measured.arrays,
         kept_bytes=sum(node.spec.nbytes for node in measured.kept) if scratch else held,
         read_bytes=read,
         stored_bytes=stored,
         pixels=sum(measured.pixels.values()),
         tasks=tasks,
         seconds=measured.seconds + keeping / 1e9 / busy,
+        handed_bytes=measured.handed,
+        shared_bytes=measured.shared,
     )
 
 

@@ -14,6 +14,7 @@ from imgrs.io import segments
 from imgrs.plan import cost
 from imgrs.plan.layout import stages_of
 from imgrs.plan.memory import footprint
+from imgrs.plan.program import add
 from imgrs.plan.stages import Sink, Stage, areas
 from imgrs.types import Region
 
@@ -55,14 +56,15 @@ class Measured:
         self.slots = {node: i for i, node in enumerate([*externals, *kept])}
         self.stages = stages_of(after, self.slots, kept, side, sinks, settings.shares_memory)
         self._settings = settings
+        self._room = room_for_shared(settings)
         self._rows: dict[Node, list[_Rows]] = {}
         """Of what is supplied to stages: the rows that sampled tiles need."""
         self.pixels: Counter[Node] = Counter()
         """Pixels of each node that all tiles of all stages compute."""
         self.needed: Counter[Node] = Counter()
         """Pixels of each node that are needed at all."""
-        self.read: Counter[Node] = Counter()
-        """Bytes of each file in which those are stored."""
+        self._regions: dict[Node, list[Region]] = {}
+        """Where they are, for all stages together."""
         self.decoded: Counter[Node] = Counter()
         """Pixels of each file that all tiles of all stages decode: whole strips, where one is wider than a tile."""
         self.largest = 0
@@ -73,6 +75,7 @@ class Measured:
         """Nanoseconds of each stage."""
         self.costs = {node: self.decoded[node] * self._each[node] for node in self.order}
         """Nanoseconds spent on each node over all tiles of all stages."""
+        self._sinks = sinks
         written = [(sink, node, cost.encoding(sink.codec, node.spec)) for sink, node in zip(sinks, after, strict=True)]
         self._encoding = sum(each * node.spec.width * node.spec.height for sink, node, each in written)
         self._at_the_end = sum(each * node.spec.width * node.spec.height for sink, node, each in written if sink.whole)
@@ -86,12 +89,13 @@ class Measured:
             needed = areas(demand)
             totals = [total + area for total, area in zip(totals, needed, strict=True)]
             for i, node in enumerate(stage.order):
-                decoded[i] += sum(_decoded(node, need) for need in demand[i])
+                decoded[i] += sum(_decoded(node, need, self._room) for need in demand[i])
                 if node in self.slots and (stage.kind == "output" or node not in stage.nodes) and demand[i]:
                     top, bottom = min(need.top for need in demand[i]), max(need.bottom for need in demand[i])
                     self._rows.setdefault(node, []).append(_Rows(index, region.top, top, bottom))
             if stage.kind != "decode":
-                self.footprints[index] = max(self.footprints[index], footprint(stage.program, needed))
+                folds = [(node.op, node.spec) for node in stage.nodes] if stage.kind == "fold" else []
+                self.footprints[index] = max(self.footprints[index], footprint(stage.program, needed, folds))
                 self.largest = max(self.largest, *needed)
         grid = stage.grid
         scale = grid.width * grid.height / sum(region.area for region in sampled)
@@ -104,9 +108,8 @@ class Measured:
             made[node] += round(strips * scale)
             area = sum(region.area for region in regions)
             self.needed[node] = max(self.needed[node], min(area, node.spec.width * node.spec.height))
-            if isinstance(node.op, Source):
-                stored = sum(node.op.stored_bytes(region) for region in regions)
-                self.read[node] = max(self.read[node], min(stored, node.op.stored_bytes(node.spec.region)))
+            for region in regions:
+                add(self._regions.setdefault(node, []), region)
         if stage.kind == "fold":
             for node in stage.nodes:
                 self.pixels[node] = made[node] = self.needed[node] = node.spec.width * node.spec.height
@@ -141,6 +144,12 @@ class Measured:
                 together += work / min(workers, stage.tasks)
         return (max(together, in_turn, all_work / workers) + self._at_the_end) / 1e9
 
+    def read(self, node: Node) -> int:
+        """Bytes of a file in which what is needed of it is stored."""
+        assert isinstance(node.op, Source)
+        whole = node.op.stored_bytes(node.spec.region)
+        return min(whole, sum(map(node.op.stored_bytes, self._regions.get(node, []))))
+
     def held(self, scratch: bool) -> int:
         """Bytes of kept pixels that are in memory at a time; in a run with ``scratch`` files, none."""
         if scratch:
@@ -164,21 +173,52 @@ class Measured:
         )
         return min(node.spec.height, span + step + 2 * height)
 
-    @property
-    def decoding(self) -> int:
-        """Bytes beside the image itself that decoding a file whole takes."""
-        return max((stage.decoding_bytes for stage in self.stages if not stage.streamed), default=0)
+    def decoding(self, scratch: bool) -> int:
+        """Bytes beside the image itself that decoding a file before other tasks begin takes."""
+        return max((stage.decoding_bytes for stage in self.stages if scratch or not stage.streamed), default=0)
 
-    @property
-    def beside(self) -> int:
-        """Bytes that decoding takes beside other tasks, for files that are decoded in turn."""
-        return sum(stage.decoding_bytes for stage in self.stages if stage.streamed)
+    def beside(self, scratch: bool) -> int:
+        """Bytes that decoding takes beside other tasks, for files that are decoded in turn; in scratch files, others first."""
+        together = [
+            stage.decoding_bytes for stage in self.stages if stage.kind == "decode" and (scratch or stage.streamed)
+        ]
+        return sum(together) - (max(together, default=0) if scratch else 0)
 
     @property
     def reading(self) -> int:
         """Bytes beside its tile that a task takes for reading a part of a file."""
         sources = [node.op for node in self.order if isinstance(node.op, Source)]
         return max((op.decoding_bytes for op in sources if op.reads_regions), default=0)
+
+    @property
+    def shared(self) -> int:
+        """Bytes of decoded source tiles that tasks share: of those that are needed, what there is room for, in each process."""
+        kept = (node for node in self.order if isinstance(node.op, Source) and node.op.keeps_units)
+        tiles = min(
+            self._room, sum(self.needed[node] * node.spec.pixel_bytes for node in kept if node not in self.slots)
+        )
+        return tiles if self._settings.shares_memory else tiles * self._settings.workers
+
+    @property
+    def handed(self) -> int:
+        """Bytes of the arrays that are handed out."""
+        return sum(node.spec.nbytes for stage in self._arrays for node in stage.nodes if not stage.sink.codec)
+
+    @property
+    def arrays(self) -> int:
+        """Bytes of arrays of all pixels beside those: what is encoded at once, and what other processes hand in."""
+        stages = self._arrays
+        encoded = sum(node.spec.nbytes for stage in stages for node in stage.nodes if stage.sink.codec)
+        return encoded if self._settings.shares_memory else encoded + self.handed
+
+    @property
+    def _arrays(self) -> list[Stage]:
+        return [stage for stage in self.stages if stage.kind == "output" and stage.sink.anywhere]
+
+    @property
+    def encoding(self) -> int:
+        """Bytes that encoding an image at once takes beside its pixels, when all else is done."""
+        return max((sink.encoding_bytes for sink in self._sinks if sink.whole), default=0)
 
     @property
     def ideal(self) -> float:
@@ -191,11 +231,15 @@ class Measured:
         return dict(sorted([*self.kept.items(), *more], key=lambda item: self.place[item[0]]))
 
     def read_again(self) -> list[tuple[Node, str]]:
-        """The files that several outputs read: kept, each of their tiles is decoded once."""
+        """The files of which several outputs read more than there is: kept, each of their tiles is decoded once."""
         readers = Counter(node for stage in self.stages for node in stage.order if node not in self.slots)
-        found = [node for node, count in readers.items() if count > 1 and _is_file(node)]
+        found = [node for node, count in readers.items() if count > 1 and _is_file(node) and self._repeats(node)]
         fits = sum(node.spec.nbytes for node in [*found, *self.kept]) <= self._settings.memory_limit // 2
         return [(node, "several outputs read it") for node in found] if fits or self._settings.on_this_host else []
+
+    def _repeats(self, node: Node) -> bool:
+        """Whether more of a file is decoded than it has, or than tasks share for a while."""
+        return self.decoded[node] > min(node.spec.region.area, self._room // node.spec.pixel_bytes)
 
     def worth_keeping(self, room: int, spill: bool) -> tuple[Node, str] | None:
         """The node whose pixels, kept in at most ``room`` bytes, save the most time, with the reason; None if none does.
@@ -225,7 +269,12 @@ class Measured:
         return best
 
 
-def _decoded(node: Node, need: Region) -> int:
+def room_for_shared(settings: Settings) -> int:
+    """Bytes of decoded source tiles that a run may share: a quarter of its memory where they are all in this process."""
+    return min(SHARED_TILES, settings.memory_limit // 4) if settings.shares_memory else SHARED_TILES
+
+
+def _decoded(node: Node, need: Region, room: int) -> int:
     """Pixels of ``node`` that are made for a tile that needs ``need``: of a file in strips wider than that, all across.
 
     Where those of a row of tiles stay in memory, each strip is decoded once.
@@ -234,7 +283,7 @@ def _decoded(node: Node, need: Region) -> int:
         return need.area
     width, height = node.op.unit
     rows = (-(-need.bottom // height) - need.top // height) * height
-    shared = rows * node.spec.width * node.spec.pixel_bytes <= SHARED_TILES * 3 // 4
+    shared = rows * node.spec.width * node.spec.pixel_bytes <= room * 3 // 4
     return need.area if shared else min(width, node.spec.width) * rows
 
 

@@ -85,6 +85,8 @@ class Sink:
     codec: str = ""
     whole: bool = False
     """Whether the file is encoded at once from an array of all pixels."""
+    encoding_bytes: int = 0
+    """The most memory that encoding takes beside the pixels: of a tile of the file, or of all where ``whole``."""
 
     @property
     def anywhere(self) -> bool:
@@ -163,6 +165,12 @@ class Stage:
         pixels = first.height * self.grid.width if self.by_rows else first.area
         return pixels * sum(node.spec.pixel_bytes for node in self.nodes)
 
+    @property
+    def handing_on_bytes(self) -> int:
+        """Bytes that a task takes, beside the tile that it makes, to hand it on: a row of tiles, and to encode them."""
+        encoding = 0 if self.sink.whole else self.sink.encoding_bytes
+        return encoding + (self.task_bytes if self.by_rows else 0)
+
     def demand(self, region: Region) -> list[list[Region]]:
         """What a tile needs of each step."""
         return self.program.demand([region] * len(self.program.outputs))
@@ -181,6 +189,10 @@ class Forecast:
     """Pixels computed, over all ops."""
     tasks: int
     seconds: float
+    handed_bytes: int
+    """The arrays that are handed out, which ``peak_bytes`` leaves out."""
+    shared_bytes: int
+    """Decoded tiles of files that tasks share: the run keeps no more of them."""
 
 
 @dataclass(frozen=True)

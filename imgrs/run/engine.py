@@ -8,6 +8,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
@@ -18,13 +19,16 @@ import numpy as np
 from imgrs.config import Settings
 from imgrs.errors import ArgumentError, ImgrsError
 from imgrs.graph.node import Node, walk
+from imgrs.io import segments
 from imgrs.io.atomic import temporary_folder
 from imgrs.io.resource import Resource
 from imgrs.ops.source import FromDask, Open
 from imgrs.plan.choose import plan
 from imgrs.plan.stages import Plan
 from imgrs.run.graph import Builder, Graph, Key
-from imgrs.run.tasks import Into
+from imgrs.run.progress import Bar, shown
+from imgrs.run.tasks import Drop, Into
+from imgrs.run.watch import Run, recording
 from imgrs.types import Pixels
 
 Get: TypeAlias = Callable[..., Any]  # Dask's get(graph, keys, **options)
@@ -35,11 +39,32 @@ DIRECT_BELOW = 512 * 512
 
 def compute(outputs: Sequence[Node], settings: Settings) -> list[Pixels]:
     """The pixels of every output, each (height, width, bands); shared work is done once."""
-    made = plan(outputs, settings)
-    with scratch_folder(made) as scratch, closing(Builder(made, local_names(made), scratch)) as builder:
-        arrays = Arrays(builder, made)
-        arrays.fill(run(builder.finished(), arrays.keys, made))
+    start = time.perf_counter()
+    with shown(settings.progress, "compute") as bar:
+        made = plan(outputs, settings)
+        with (
+            recording(made, "compute", start) as record,
+            scratch_folder(made) as scratch,
+            closing(Builder(made, local_names(made), scratch)) as builder,
+        ):
+            arrays = Arrays(builder, made)
+            arrays.fill(run(builder, arrays.keys, record, bar))
     return [arrays.pixels[node] for node in made.after]
+
+
+def discard(outputs: Sequence[Node], settings: Settings) -> None:
+    """Compute every output as ``compute`` does, and drop each tile when it is made."""
+    start = time.perf_counter()
+    with shown(settings.progress, "profile") as bar:
+        made = plan(outputs, settings)
+        with (
+            recording(made, "profile", start) as record,
+            scratch_folder(made) as scratch,
+            closing(Builder(made, local_names(made), scratch)) as builder,
+        ):
+            stages = [stage for stage in made.stages if stage.kind == "output"]
+            keys = [builder.outputs(s, Drop(), named_tiles(builder.stage_name(s)), no_wait) for s in stages]
+            run(builder, keys, record, bar)
 
 
 class Arrays:
@@ -97,9 +122,7 @@ def scheduler(settings: Settings) -> Get | None:
     elif asked == "threads":
         get = _threads(workers)
     elif asked == "processes":
-        import dask.multiprocessing
-
-        get = functools.partial(dask.multiprocessing.get, num_workers=workers)
+        get = functools.partial(_in_processes, workers)
     elif asked == "distributed":
         get = client_of(settings).get
     elif asked is not None:
@@ -119,6 +142,35 @@ def client_of(settings: Settings) -> Any:
             way_out = "start a distributed.Client first, or give one as scheduler="
             raise ArgumentError(f'options: scheduler="distributed" finds no client; {way_out}') from error
     return getattr(asked, "__self__", asked) if hasattr(getattr(asked, "__self__", asked), "get_executor") else None
+
+
+def _in_processes(workers: int, graph: Graph, keys: Any, **options: Any) -> Any:
+    """Dask's processes; where a run fails or is interrupted, they end at once with what they were doing."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    import dask.config
+    import dask.multiprocessing
+
+    if dask.config.get("pool", None) is not None:
+        return dask.multiprocessing.get(graph, keys, **options)
+    if os.environ.get("PYTHONHASHSEED") in (None, "0"):  # as Dask does, so that all of them hash alike
+        os.environ["PYTHONHASHSEED"] = "6640"
+    # Ctrl-C is for this process, which ends them. Nothing of imgrs may be loaded before Dask is: of the exceptions that it
+    # finds, Dask's way to pickle them takes the causes along, and decoders have some that do not pickle.
+    first = dask.config.get("multiprocessing.initializer", None) or functools.partial(
+        signal.signal, signal.SIGINT, signal.SIG_IGN
+    )
+    start = functools.partial(dask.multiprocessing.initialize_worker_process, user_initializer=first)
+    pool = ProcessPoolExecutor(workers, dask.multiprocessing.get_context(), start)
+    try:
+        found = dask.multiprocessing.get(graph, keys, pool=pool, **options)
+    except BaseException:
+        for process in list((pool._processes or {}).values()):  # Python 3.14 has a method for it
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return found
 
 
 def _threads(workers: int) -> Get:
@@ -171,19 +223,22 @@ def _interrupts_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def run(graph: Graph, keys: Any, made: Plan) -> Any:
+def run(builder: Builder, keys: Any, record: Run | None = None, bar: Bar | None = None) -> Any:
     """The values of ``keys`` (nested lists of them), by a scheduler or, for small work, right here.
 
+    What is spent goes into ``record``, and what is done to ``bar``.
     Raises ``SourceChangedError`` where a file behind a URL is another one at the end than when it was opened: parts of
     both may have been read.
     """
+    made = builder.plan
     files = [node.op.reader.resource for node in walk(made.after) if isinstance(node.op, Open)]
     if made.settings.scheduler == "processes":
         for file in files:
             check_shared(file.name)
     _confirm(files)
     try:
-        found = _run(graph, keys, made)
+        with segments.room(made.forecast.shared_bytes):
+            found = _run(builder, keys, record, bar)
     except ImgrsError:
         _confirm(files)  # which may be why
         raise
@@ -196,15 +251,42 @@ def _confirm(files: Sequence[Resource]) -> None:
         file.confirm()
 
 
-def _run(graph: Graph, keys: Any, made: Plan) -> Any:
+def _run(builder: Builder, keys: Any, record: Run | None, bar: Bar | None) -> Any:
+    made, graph = builder.plan, builder.finished()
     get = scheduler(made.settings)
     if get is None:
-        small = sum(node.spec.width * node.spec.height for node in made.after) <= DIRECT_BELOW
-        single = all(stage.grid.count == 1 for stage in made.stages)
-        if small and single and not any(isinstance(node.op, FromDask) for node in made.slots):
-            return _directly(graph, keys)
-        get = _threads(made.settings.workers)
-    return get(graph, keys)
+        get = _directly if _small(made) else _threads(made.settings.workers)
+    client = client_of(made.settings)
+    if bar is not None:
+        bar.expect(builder, graph)
+        if client is not None:
+            get = functools.partial(_in_futures, client, bar)
+        elif made.settings.on_this_host:
+            get = functools.partial(get, callbacks=bar.callbacks)
+    if record is None:
+        return get(graph, keys)
+    with record.watched(builder, graph, client) as watched:
+        return get(watched, keys)
+
+
+def _small(made: Plan) -> bool:
+    """Whether a plan is quicker without Dask."""
+    small = sum(node.spec.width * node.spec.height for node in made.after) <= DIRECT_BELOW
+    single = all(stage.grid.count == 1 for stage in made.stages)
+    return small and single and not any(isinstance(node.op, FromDask) for node in made.slots)
+
+
+def _in_futures(client: Any, bar: Bar, graph: Graph, keys: Any) -> Any:
+    """The client's ``get``, which tells the bar of each key that is asked for as it is done."""
+    packed = client.get(graph, keys, sync=False)
+    futures = [future for row in packed for future in row]
+    for future in futures:
+        future.add_done_callback(lambda future: bar.finished(future.key))
+    try:
+        return client.gather(packed)
+    except BaseException:
+        client.cancel(futures)
+        raise
 
 
 def check_shared(name: str) -> None:
@@ -213,7 +295,7 @@ def check_shared(name: str) -> None:
         raise ArgumentError(f'{name} is in the memory of this process only; use scheduler="threads", or a file on disk')
 
 
-def _directly(graph: Graph, keys: Any) -> Any:
+def _directly(graph: Graph, keys: Any, callbacks: Any = ()) -> Any:
     """Run a graph whose tasks are in order, without a scheduler."""
     values: dict[Key, Any] = {}
     for key, task in graph.items():

@@ -15,7 +15,7 @@ from imgrs.graph.op import Fold, Source
 from imgrs.ops.source import FromArray, FromDask
 from imgrs.plan.program import Supplied
 from imgrs.plan.stages import Grid, Plan, Stage
-from imgrs.run.tasks import DecodeToScratch, Decoding, Finish, Gather, Pick, Then, ToScratch, Work, make
+from imgrs.run.tasks import DecodeToScratch, Decoding, Finish, Gather, Pick, Stop, Then, ToScratch, Work, make
 from imgrs.types import Region
 
 Key: TypeAlias = Any  # Dask's keys are strings, numbers, or tuples of them
@@ -51,11 +51,14 @@ class Builder:
 
     def __init__(self, plan: Plan, named: Callable[[Node], str], scratch: str | None) -> None:
         self.graph: Graph = {}
-        self._plan = plan
+        self.plan = plan
+        self._places: dict[Key, int] = {}
+        """Which stage a program belongs to, and a name that keys of pieces of a file begin with."""
         self._named = named
         self._scratch = scratch
         self._providers: dict[int, Provider] = {}
         self._decodings: list[Decoding] = []
+        self._stop = Stop() if plan.settings.shares_memory else None
         self._in_turn: dict[str, tuple[int, int]] = {}
         """How many pieces each file comes in that is decoded in turn, and for how many tiles more than those that are being
         made it is decoded; by the name of the pieces."""
@@ -91,8 +94,20 @@ class Builder:
         nodes = "+".join(self._named(node) for node in stage.nodes)
         return f"imgrs-{stage.kind}-{nodes}-{stage.grid.tile[0]}x{stage.grid.tile[1]}"
 
+    def _place(self, stage: Stage) -> int:
+        return next(place for place, other in enumerate(self.plan.stages) if other is stage)
+
+    def stage_of(self, key: Key, task: tuple[Any, ...]) -> int | None:
+        """The place of the stage that a task makes tiles for; None for tasks that work on what others made."""
+        if task[0] is make:
+            return self._places[task[1]]
+        if isinstance(task[0], (Decoding, DecodeToScratch)):
+            return self._places[key[0]]
+        return None
+
     def _program(self, stage: Stage) -> Key:
         key = f"{self.stage_name(stage)}-program"
+        self._places[key] = self._place(stage)
         self.graph[key] = stage.program.prepared()
         return key
 
@@ -100,7 +115,7 @@ class Builder:
         blocks = list(self._blocks(stage, region))
         layout = tuple((slot, covered) for slot, covered, _ in blocks)
         tile = stage.grid.tile if stage.by_rows else None
-        return (make, program, Work(region, layout, then, tile), *(key for _, _, key in blocks), *wait)
+        return (make, program, Work(region, layout, then, tile, self._stop), *(key for _, _, key in blocks), *wait)
 
     def _blocks(self, stage: Stage, region: Region) -> Iterable[tuple[int, Region, Key]]:
         supplied = [(i, step.op.slot) for i, step in enumerate(stage.program.steps) if isinstance(step.op, Supplied)]
@@ -114,6 +129,7 @@ class Builder:
 
     def _keep(self, stage: Stage) -> None:
         name = self.stage_name(stage)
+        self._places[name] = self._place(stage)
         (node,) = stage.nodes
         if self._scratch and isinstance(node.op, Source) and stage.kind == "decode":
             self.graph[(name, 0, 0)] = (DecodeToScratch(node.op, node.spec, self._scratch),)
@@ -124,7 +140,7 @@ class Builder:
             then = ToScratch(self._scratch) if self._scratch else None
             for cell in stage.grid.cells:
                 self.graph[(name, *cell)] = self._task(stage, program, stage.grid.region(*cell), then)
-        self._providers[self._plan.slots[node]] = Provider(stage.grid, lambda row, column: (name, row, column))
+        self._providers[self.plan.slots[node]] = Provider(stage.grid, lambda row, column: (name, row, column))
 
     def _decode_in_turn(self, stage: Stage) -> None:
         name = self.stage_name(stage)
@@ -136,12 +152,14 @@ class Builder:
         for row, _ in stage.grid.cells:
             self.graph[(name, row, 0)] = (decoding, stage.grid.region(row, 0), *before)
             before = [(name, row, 0)]
-        readers = [reader for reader in self._plan.stages if node in reader.order and reader is not stage]
-        ahead = max((reader.side_by_side(self._plan.settings.workers) for reader in readers), default=1)
+        readers = [reader for reader in self.plan.stages if node in reader.order and reader is not stage]
+        ahead = max((reader.side_by_side(self.plan.settings.workers) for reader in readers), default=1)
         self._in_turn[name] = stage.grid.rows, ahead
 
     def close(self) -> None:
-        """Let go of files that are open between tasks: to be called when the run has ended, or failed."""
+        """Stop what still runs, and let go of files that are open between tasks: when the run has ended, or failed."""
+        if self._stop is not None:
+            self._stop.stop()
         for decoding in self._decodings:
             decoding.close()
 
@@ -184,11 +202,11 @@ class Builder:
         for place, node in enumerate(stage.nodes):
             key = f"{name}-{place}"
             self.graph[key] = (Finish(gather, place), level[0])
-            self._providers[self._plan.slots[node]] = Provider(None, _unused, ((node.spec.region, key),))
+            self._providers[self.plan.slots[node]] = Provider(None, _unused, ((node.spec.region, key),))
 
     def _array(self, node: Node, op: FromArray) -> Provider:
         spec = op.spec
-        grid = Grid(spec.width, spec.height, spec.size if self._plan.settings.shares_memory else (BLOCK, BLOCK))
+        grid = Grid(spec.width, spec.height, spec.size if self.plan.settings.shares_memory else (BLOCK, BLOCK))
         name = f"imgrs-array-{self._named(node)}"
         for cell in grid.cells:
             self.graph[(name, *cell)] = op.read(grid.region(*cell))

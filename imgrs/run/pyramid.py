@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -50,6 +50,7 @@ class Place:
     path: str
     start: int
     journal: Journal | None = None
+    part: ClassVar[str] = "write"
 
     def __call__(self, made: Encoded, *after: Any) -> tuple[int, list[Placed]]:
         """Behind what another call placed, if one is among ``after``, so that the file's bytes are fixed.
@@ -74,6 +75,7 @@ class Encode:
     alpha: bool
     place: Place | None = None
     level: int = 0
+    part: ClassVar[str] = "encode"
 
     def __call__(self, region: Region, results: list[Pixels]) -> Encoded:
         """``region`` is on copy ``level``."""
@@ -94,6 +96,7 @@ class Join:
 
     regions: tuple[Region, ...]
     then: Encode
+    part: ClassVar[str] = "encode"
 
     @property
     def whole(self) -> Region:

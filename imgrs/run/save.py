@@ -6,9 +6,10 @@ Several images are saved in one run: they are planned together, and what they sh
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,8 +17,8 @@ from typing import Any, ClassVar
 from imgrs.config import Settings
 from imgrs.errors import ArgumentError
 from imgrs.graph.node import Node
-from imgrs.io import format_for
-from imgrs.io.format import Encoder, Placed, TileEncoder, WholeEncoder
+from imgrs.io import format_for, formats, xmp
+from imgrs.io.format import Encoder, Format, Placed, TileEncoder, WholeEncoder
 from imgrs.io.metadata import fitting
 from imgrs.plan.choose import WAITING_PER_WORKER, plan
 from imgrs.plan.stages import ANYWHERE, Forecast, Plan, Sink
@@ -25,7 +26,9 @@ from imgrs.run.engine import Arrays, check_shared, local_names, run, scratch_fol
 from imgrs.run.graph import Builder, Key
 from imgrs.run.journal import Entry, Journal
 from imgrs.run.landing import landing, path_of, resumable
+from imgrs.run.progress import shown
 from imgrs.run.pyramid import HALVINGS, Encode, Encoded, Place, job_of, jobs_of, rest_key
+from imgrs.run.watch import recording
 from imgrs.types import Pixels, Spec
 
 
@@ -39,11 +42,30 @@ class Output:
 
     @classmethod
     def of(
-        cls, node: Node, target: Any, format: str | None, info: Mapping[str, Any], options: Mapping[str, Any]
+        cls,
+        node: Node,
+        target: Any,
+        format: str | None,
+        info: Mapping[str, Any],
+        options: Mapping[str, Any],
+        recipe: str | None = None,
     ) -> Output:
-        """Check a save. Raises ``ArgumentError`` for what the format cannot hold."""
-        carried = fitting(info, node.spec)
-        return cls(node, target, format_for(path_of(target), format).encoder(node.spec, carried, options))
+        """Check a save, with a recipe in its metadata if there is one. Raises ``ArgumentError`` for what cannot be held."""
+        carried, kind = fitting(info, node.spec), format_for(path_of(target), format)
+        if recipe is not None:
+            options = {**options, "xmp": _with_recipe(kind, carried, options, recipe)}
+        return cls(node, target, kind.encoder(node.spec, carried, options))
+
+
+def _with_recipe(format: Format, info: Mapping[str, Any], options: Mapping[str, Any], recipe: str) -> Any:
+    if "xmp" not in format.options:
+        known = ", ".join(format.name for format in formats() if format.is_written and "xmp" in format.options)
+        raise ArgumentError(
+            f"save: {format.name} keeps no XMP, where a recipe goes; save as {known}, or write img.recipe().to_json() "
+            "beside it"
+        )
+    packet = options.get("xmp", info.get("xmp"))
+    return xmp.with_recipe(packet or b"", recipe) if packet is None or isinstance(packet, bytes) else packet
 
 
 def save(
@@ -53,10 +75,12 @@ def save(
 
     With ``resume`` a save (of one image) that its process did not live to finish is gone on with. Raises ``SaveError``.
     """
+    start = time.perf_counter()
     for output in outputs:
         if settings.scheduler == "processes" and output.encoder.folder:
             check_shared(path_of(output.target) or "")
     with ExitStack() as stack:
+        bar = stack.enter_context(shown(settings.progress, "save"))
         journal = None
         if resume:
             if not isinstance(outputs[0].encoder, TileEncoder):
@@ -68,6 +92,7 @@ def save(
             paths = [stack.enter_context(landing(output.target, output.encoder)) for output in outputs]
         sinks = [*(_sink(output.encoder) for output in outputs), *(ANYWHERE for _ in statistics)]
         made = plan([*(output.node for output in outputs), *statistics], settings, sinks)
+        record = stack.enter_context(recording(made, "save", start))
         scratch = stack.enter_context(scratch_folder(made))
         builder = stack.enter_context(closing(Builder(made, local_names(made), scratch)))
         files: list[_TiledFile | _WholeFile] = []
@@ -78,10 +103,11 @@ def save(
                 assert isinstance(output.encoder, WholeEncoder)
                 files.append(_WholeFile(made.after[place], output.encoder, path))
         arrays = Arrays(builder, made)
-        results = run(builder.finished(), [*(file.keys for file in files), *arrays.keys], made)
+        results = run(builder, [*(file.keys for file in files), *arrays.keys], record, bar)
         arrays.fill(results[len(files) :])
         for file, result in zip(files, results, strict=False):
-            file.finish(result, arrays)
+            with nullcontext() if record is None else record.part(file.in_end):
+                file.finish(result, arrays)
         return [arrays.pixels[node] for node in made.after[len(outputs) :]]
 
 
@@ -90,29 +116,34 @@ def forecast(outputs: Sequence[Output], settings: Settings) -> Forecast:
     return plan([output.node for output in outputs], settings, [_sink(output.encoder) for output in outputs]).forecast
 
 
-def sink_of(spec: Spec, format: str | None) -> Sink:
-    """How the tiles of an image are made for a file of a format; for an array where it is None."""
+def sink_of(spec: Spec, format: str | None, name: str = "explain") -> Sink:
+    """How the tiles of an image are made for a file of a format; for an array where it is None.
+
+    Errors speak of the argument ``sink`` of the function ``name``.
+    """
     if format is None:
         return ANYWHERE
     try:
         return _sink(format_for(None, format).encoder(spec, {}, {}))
     except ArgumentError as error:
-        told = str(error).replace("save: format must", "explain: sink must").replace("save:", "explain:")
+        told = str(error).replace("save: format must", f"{name}: sink must").replace("save:", f"{name}:")
         raise type(error)(told) from None
 
 
 def _sink(encoder: Encoder) -> Sink:
     if not isinstance(encoder, TileEncoder):
-        return Sink(codec=encoder.codec, whole=True)
+        return Sink(codec=encoder.codec, whole=True, encoding_bytes=encoder.encoding_bytes)
     width, height = encoder.unit
     larger = HALVINGS if encoder.levels > 1 else 0
-    return Sink((width << larger, height << larger), encoder.by_rows, encoder.codec)
+    unit = (width << larger, height << larger)
+    return Sink(unit, encoder.by_rows, encoder.codec, encoding_bytes=encoder.encoding_bytes)
 
 
 class _WholeFile:
     """A file that is made at once from all pixels of an image."""
 
     keys: ClassVar[list[Key]] = []
+    in_end: ClassVar[str] = "encode"
 
     def __init__(self, node: Node, encoder: WholeEncoder, path: str) -> None:
         self._node, self._encoder, self._path = node, encoder, path
@@ -127,6 +158,8 @@ class _TiledFile:
     Tiles are put in their places in order, and at most a window of them waits; or anywhere at any time, where the format
     has a place for each. What a journal says is done is not done again.
     """
+
+    in_end: ClassVar[str] = "write"
 
     def __init__(
         self,

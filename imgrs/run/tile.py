@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -19,7 +19,15 @@ from imgrs.plan.program import Program, Step, Supplied
 from imgrs.run.scratch import Scratch
 from imgrs.types import Pixels, Region, Spec, Tile
 
-Observer: TypeAlias = Callable[[Op, Region], None]
+
+class Observer(Protocol):
+    """What is told of the parts of a tile's making, one after another: a step of the program, by its place, or what else is
+    done to the tile, by a word such as ``"encode"``."""
+
+    def begin(self, part: str) -> None: ...
+
+    def end(self, part: str, pixels: int = 0, size: int = 0) -> None:
+        """``pixels`` were computed (none where they were only joined), of ``size`` bytes."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ def compute_tile(
 ) -> list[Pixels]:
     """The pixels of each output's region, C-contiguous; or written to ``targets``, which are then what is returned.
 
-    ``observer`` is told of each op and region before it is computed; ``cancelled`` is asked between ops.
+    ``observer`` is told of each step before and after it is computed; ``cancelled`` is asked between steps.
     What fails is told as ``told`` says.
     """
     needs = program.demand(wanted)
@@ -62,7 +70,7 @@ def compute_tile(
         if cancelled is not None and cancelled():
             raise KeyboardInterrupt
         target = _target(program, i, needs[i], wanted, targets)
-        done[i] = [_compute(step, region, program, done, blocks, observer, target) for region in needs[i]]
+        done[i] = [_observed(i, region, program, done, blocks, observer, target) for region in needs[i]]
         for j in step.inputs:
             if last_use[j] == i and j not in keep:
                 done.pop(j, None)
@@ -88,8 +96,8 @@ def _target(
     return targets[place] if list(needs) == [wanted[place]] and not wanted[place].empty else None
 
 
-def _compute(
-    step: Step,
+def _observed(
+    place: int,
     region: Region,
     program: Program,
     done: dict[int, list[Tile]],
@@ -97,8 +105,16 @@ def _compute(
     observer: Observer | None,
     target: Pixels | None,
 ) -> Tile:
-    if observer is not None:
-        observer(step.op, region)
+    step = program.steps[place]
+    if observer is None:
+        return _compute(step, region, done, blocks, target)
+    observer.begin(str(place))
+    tile = _compute(step, region, done, blocks, target)
+    observer.end(str(place), 0 if isinstance(step.op, Supplied) else region.area, tile.pixels.nbytes)
+    return tile
+
+
+def _compute(step: Step, region: Region, done: dict[int, list[Tile]], blocks: Blocks, target: Pixels | None) -> Tile:
     if isinstance(step.op, Supplied):
         return Tile(region, assemble(blocks[step.op.slot], region, step.spec), step.spec)
     demanded = step.op.demand(region, *step.sources)

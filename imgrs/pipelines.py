@@ -1,0 +1,548 @@
+"""``Pipeline``: a graph with holes where images go. An immutable value that is compared, pickled, edited and written as text.
+
+Its verbs are ``Image``'s own methods, run on a stand-in for the image: those that ask it nothing add ops, and those whose
+meaning depends on it are kept as values (``imgrs.ops.verbs``) until it comes. The text is made in ``imgrs.recipe_text``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+
+import numpy as np
+
+from imgrs import recipe_text
+from imgrs.errors import ArgumentError, ArgumentTypeError
+from imgrs.graph.node import Node, walk
+from imgrs.graph.op import Op
+from imgrs.graph.text import LONGEST, arguments
+from imgrs.image import Image, Statistic, resized, verb
+from imgrs.ops import resample, source, stats, verbs
+from imgrs.ops.verbs import Verb
+from imgrs.recipe_text import About, Row, Source
+
+FIRST = "input"
+"""The hole of a pipeline that is told no other."""
+_HOLE = re.compile(r"[a-z]([a-z0-9]|_(?!_))*", re.ASCII)
+_OPERATORS = (
+    "__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__abs__", "__array_ufunc__",
+)  # fmt: skip
+_NO_VERBS = ("apply", "copy")
+"""Methods that give an image and are about the handle."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hole:
+    """Where an image goes."""
+
+    name: str
+
+
+Action: TypeAlias = "Op | Verb | Hole"
+
+
+class _ImageNeededError(ArgumentError, AttributeError):
+    """What is asked of a pipeline that only an image can tell. Also an ``AttributeError``, so that ``hasattr`` works."""
+
+
+class Step:
+    """An action on the results of other steps: a node whose spec is not known yet."""
+
+    __slots__ = ("__weakref__", "action", "inputs")
+
+    def __init__(self, action: Action, *inputs: Step) -> None:
+        self.action = action
+        self.inputs = inputs
+
+    @property
+    def spec(self) -> Any:  # there is none
+        raise _ImageNeededError("a pipeline has no image yet")
+
+
+class _StandIn(Image):
+    """In the place of an image that is not there yet: verbs that ask it nothing add steps."""
+
+    __slots__ = ()
+
+    def __init__(self, step: Step) -> None:
+        self._node = step  # type: ignore[assignment]  # what a verb asks a node for, and a step has not, it says
+
+    def apply(self, op: Op, *others: Image) -> Image:
+        return _StandIn(Step(op, *(image._node for image in (self, *others))))  # type: ignore[arg-type]
+
+
+def pipeline(name: str = FIRST) -> Pipeline:
+    """A pipeline that does nothing yet: its result is the image that it is called on.
+
+    Verbs are those of ``Image``: ``imgrs.pipeline().resize((800, 600)).sharpen(1.1)``. ``name`` is that of the hole, for
+    pipelines of several images: ``pipeline().blend("normal", pipeline("logo"))``.
+    """
+    if not isinstance(name, str) or not _HOLE.fullmatch(name):
+        raise ArgumentError(f"pipeline: name must be a small letter, then letters, digits and single _, got {name!r}")
+    return Pipeline(Step(Hole(name)))
+
+
+class Pipeline:
+    """Steps from one or more images to one, as a value; ``imgrs.pipeline()`` makes one, and ``Image.recipe()``.
+
+    Verbs add steps and give another pipeline. ``pipe(img)`` is the image that they make of ``img``, with the key that the
+    same verbs called on ``img`` give. Steps are numbered by their operation (``sharpen_1``, ``sharpen_2``), and equal
+    steps on equal inputs are one. Equal pipelines have equal steps and names of holes.
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "_about", "_output")
+
+    def __init__(self, output: Step, about: About = About()) -> None:  # noqa: B008  # which does not change
+        self._output = output
+        self._about = about
+
+    # What it is
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the holes, in the order in which a call takes their images."""
+        return self._named.inputs
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Every parameter of every step, as ``with_params`` takes them: ``{"sharpen_1__strength": 1.1}``."""
+        return {
+            f"{row.name}__{name}": value
+            for row in self._named.rows
+            for name, value in recipe_text.parameters_of(row.action).items()
+        }
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """What filled the holes of the image that this is the recipe of, by hole: name, size, and page of the file."""
+        return dict(self._about.sources)
+
+    @property
+    def saved_with(self) -> dict[str, Any]:  # for ** of a save, which checks them
+        """The options with which the file that this recipe was read from was saved, as ``save`` takes them."""
+        return dict(self._about.saved_with)
+
+    @functools.cached_property
+    def key(self) -> str:
+        """A digest of the steps, equal for equal pipelines in every process (32 hexadecimal digits)."""
+        return recipe_text.digest(recipe_text.content(*self._named[:3]))
+
+    @functools.cached_property
+    def _named(self) -> _Named:
+        return _named(self._output)
+
+    def with_params(self, **changes: Any) -> Pipeline:
+        """The same steps with other parameters: ``pipe.with_params(sharpen_1__strength=1.3)``; ``params`` has all names.
+
+        Raises ``ArgumentError`` for a parameter that there is not, and what the operation raises for its value.
+        """
+        wanted: dict[str, dict[str, Any]] = {}
+        known = self.params
+        for name, value in changes.items():
+            if name not in known:
+                raise ArgumentError(f"with_params: there is no {name!r}; there are {_some(known)}")
+            step, _, parameter = name.partition("__")
+            wanted.setdefault(step, {})[parameter] = value
+        names = self._named.names
+
+        def edited(step: Step, inputs: tuple[Step, ...]) -> Step:
+            action = step.action
+            if names[step] in wanted and not isinstance(action, Hole):
+                action = dataclasses.replace(action, **wanted[names[step]])  # type: ignore[type-var]  # a dataclass
+            return Step(action, *inputs)
+
+        return Pipeline(_rebuilt(self._output, edited), self._about)
+
+    # What it does
+
+    def __call__(self, *images: Any, **named: Any) -> Image:
+        """The image that the steps make of ``images``: one for each hole, in the order of ``inputs``, or by its name.
+
+        Each is an image, or what ``imgrs.open`` takes. Raises what the verbs raise for an image that does not fit.
+        """
+        made: dict[str, Image] = self._filled(images, named)
+        for row in self._named.rows:
+            made[row.name] = _done(row.action, [made[name] for name in row.inputs])
+        return made[self._named.output].copy()
+
+    def save(self, source: Any, target: Any, format: str | None = None, **options: Any) -> None:
+        """Open ``source``, apply the steps, and save as ``Image.save`` does; a list or a dict fills several holes."""
+        if isinstance(source, Mapping):
+            made = self(**source)
+        else:
+            made = self(*source) if isinstance(source, (list, tuple)) else self(source)
+        made.save(target, format, **options)
+
+    def __or__(self, other: Any) -> Pipeline:
+        """This pipeline, then ``other`` on its result: that fills the first hole, others stay under their names."""
+        if not isinstance(other, Pipeline):
+            return NotImplemented
+        if not other.inputs:
+            raise ArgumentError("|: the second pipeline takes no image; it makes one from nothing")
+        first = other.inputs[0]
+
+        def put_on(step: Step, inputs: tuple[Step, ...]) -> Step:
+            return self._output if step.action == Hole(first) else Step(step.action, *inputs)
+
+        return Pipeline(_rebuilt(other._output, put_on))
+
+    def apply(self, op: Op, *others: Pipeline | Image) -> Pipeline:
+        """The op on what this pipeline (and others) makes; the way in for ops that have no verb."""
+        if not isinstance(op, Op):
+            raise ArgumentTypeError(f"apply: op must be an operation, got {type(op).__name__}")
+        least, most = op.arity
+        if not least <= 1 + len(others) <= most:
+            raise ArgumentError(f"apply: {op.name} takes {recipe_text.counted(op.arity)}, got {1 + len(others)}")
+        return Pipeline(Step(op, self._output, *(_step_of(other, "apply") for other in others)))
+
+    def __getitem__(self, key: Any) -> Pipeline:
+        """As an image's: ``pipe[10:20, ::, 0]``."""
+        return Pipeline(Step(verbs.Slice.of(key), self._output))
+
+    # As text
+
+    def to_json(self) -> str:
+        """The steps as JSON, one parameter a line, the same text for equal pipelines; ``from_json`` reads it.
+
+        Raises ``ArgumentError`` for steps that are no values: the function of ``map_tiles``, an op from elsewhere.
+        """
+        return recipe_text.written(*self._named[:3], self._about)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, edited: bool = False) -> Pipeline:
+        """Read what ``to_json`` gives. Steps are numbered anew; parameters that are left out are what they are by default.
+
+        The text has a digest of itself. To edit it by hand, remove that line, or pass ``edited=True``; ``to_json`` then
+        makes a new one. Text from others is safe to read: it names operations of a fixed list and their parameters, which
+        they check.
+
+        Raises ``ArgumentError`` for what is no recipe, naming the step, and ``LimitError`` for more than
+        ``imgrs.max-recipe-steps`` steps (10,000) or ``imgrs.max-recipe-bytes`` of text (4 MiB), keys of ``dask.config``.
+        """
+        rows, output, about = recipe_text.read(text, edited)
+        made: dict[str, Step] = {}
+        for row in rows:
+            action = Hole(row.name) if row.action is None else row.action
+            made[row.name] = Step(action, *(made[name] for name in row.inputs))
+        return cls(made[output], about)
+
+    @classmethod
+    def from_file(cls, source: Any) -> Pipeline:
+        """The recipe in a file that was saved with ``recipe=True``: its ``sources`` say what to call it on.
+
+        Raises ``ArgumentError`` where there is none, and what ``imgrs.open`` and ``from_json`` raise.
+        """
+        from imgrs.io import open_source, xmp
+
+        reader = open_source(source)
+        text = xmp.recipe(reader.info.get("xmp", b""))
+        if text is None:
+            raise ArgumentError(
+                f"from_file: {reader.resource.name} holds no recipe; save(..., recipe=True) puts one there"
+            )
+        return cls.from_json(text)
+
+    # A value
+
+    def _filled(self, images: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Image]:
+        wanted = self.inputs
+        takes = f"it takes {', '.join(wanted) or 'none'}"
+        if len(images) > len(wanted):
+            raise ArgumentError(f"pipeline: got {len(images)} images; {takes}")
+        given = dict(zip(wanted, images, strict=False))
+        for name, image in named.items():
+            if name not in wanted or name in given:
+                told = "was given twice" if name in given else "is none of its images"
+                raise ArgumentError(f"pipeline: {name} {told}; {takes}")
+            given[name] = image
+        missing = [name for name in wanted if name not in given]
+        if missing:
+            raise ArgumentError(f"pipeline: no image for {', '.join(missing)}; {takes}")
+        return {name: _opened(image, name) for name, image in given.items()}
+
+    def __getattr__(self, name: str) -> Callable[..., Pipeline]:
+        """Verbs are set below, by name; what is asked for here is not there. Typed for the sake of those."""
+        if name.startswith("_") or not hasattr(Image, name):
+            raise AttributeError(f"a Pipeline has no {name!r}")
+        raise _ImageNeededError(
+            f"{name}: a pipeline has none before it meets an image; call it on one: pipe(img).{name}"
+        )
+
+    if TYPE_CHECKING:  # set below, too; but operators are looked for in the class
+
+        def __add__(self, other: Any) -> Pipeline: ...
+        def __abs__(self) -> Pipeline: ...
+
+        __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __add__
+
+    def __dir__(self) -> list[str]:
+        return sorted(name for name in object.__dir__(self) if name != "__dict__")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        order = walk([self._output])
+        index = {step: i for i, step in enumerate(order)}
+        rows = [(step.action, tuple(index[i] for i in step.inputs)) for step in order]
+        return _from_rows, (rows, dict(self._about.sources), dict(self._about.saved_with))
+
+    def __copy__(self) -> Pipeline:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Pipeline:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both have the same steps and holes."""
+        return self.key == other.key if isinstance(other, Pipeline) else NotImplemented
+
+    def __hash__(self) -> int:
+        return int(self.key[:15], 16)
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return "imgrs.Pipeline", self.key
+
+    def __repr__(self) -> str:
+        rows, output, *_ = self._named
+        lines = [
+            f"{row.name} = {row.action.name}({', '.join([*row.inputs, *arguments(row.action)])})"
+            for row in rows
+            if row.action is not None
+        ]
+        if len(lines) > LONGEST:
+            half = LONGEST // 2
+            lines = [*lines[:half], f"... {len(lines) - 2 * half} more ...", *lines[-half:]]
+        return "\n".join([f"<imgrs.Pipeline {' '.join(self.inputs)} -> {output}>", *lines])
+
+
+def recipe_of(output: Node, saved_with: Mapping[str, Any] | None = None) -> Pipeline:
+    """The graph of an image with holes in the place of files and arrays; equal ones are one hole.
+
+    Of the options of a save, those are kept that text can hold: all that pixels depend on.
+    """
+    made: dict[Node, Step] = {}
+    holes: dict[bytes, Step] = {}
+    sources: dict[str, Source] = {}
+    for node in walk([output]):
+        op = node.op
+        if isinstance(op, source.New) and op.spec.mode != "multiband":
+            made[node] = Step(verbs.New.of(op))
+        elif not node.inputs:
+            whole = source.Open(op.reader) if isinstance(op, source.Open) else op
+            if whole.encoded not in holes:
+                name = FIRST if not holes else f"{FIRST}_{len(holes) + 1}"
+                holes[whole.encoded] = Step(Hole(name))
+                sources[name] = _source(whole)
+            made[node] = holes[whole.encoded]
+            if isinstance(op, source.Open) and op.shrink > 1:
+                made[node] = Step(verbs.ShrinkOnLoad(op.shrink), made[node])
+        elif isinstance(op, stats.AutoContrast) and _measures_itself(node):
+            made[node] = Step(verbs.AutoContrast(op.cutoff), made[node.inputs[0]])
+        else:
+            made[node] = Step(op, *(made[i] for i in node.inputs))
+    return Pipeline(made[output], About(sources, recipe_text.options(dict(saved_with or {}), strict=False)))
+
+
+def _measures_itself(node: Node) -> bool:
+    """Whether an op of auto_contrast has the histogram that the verb gives it."""
+    image, histogram = node.inputs
+    bins = 256 if image.spec.dtype == "uint8" else 65_536
+    return histogram.op == stats.Histogram(bins) and histogram.inputs == (image,)
+
+
+def _source(op: Op) -> Source:
+    if not isinstance(op, source.Open):
+        return Source(None, op.infer().size)
+    name = str(op.reader)
+    if "://" in op.reader.resource.name:
+        name = name.partition("?")[0]  # what follows may be a secret
+    return Source(None if name == "<bytes>" else name, op.reader.spec.size, op.reader.page)
+
+
+class _Named(NamedTuple):
+    """The steps of a pipeline with their names."""
+
+    rows: tuple[Row, ...]
+    output: str
+    inputs: tuple[str, ...]
+    names: dict[Step, str]
+
+
+def _named(output: Step) -> _Named:
+    order = walk([output])
+    inputs = tuple(dict.fromkeys(step.action.name for step in order if isinstance(step.action, Hole)))
+    names: dict[Step, str] = {}
+    counts: Counter[str] = Counter()
+    rows: dict[tuple[bytes, tuple[str, ...]], Row] = {}
+    for step in order:
+        action = step.action
+        if isinstance(action, Hole):
+            names[step] = action.name
+            continue
+        what = (action.encoded, tuple(names[i] for i in step.inputs))
+        if what not in rows:
+            name = None
+            while name is None or name in inputs:
+                counts[action.name] += 1
+                name = f"{action.name}_{counts[action.name]}"
+            rows[what] = Row(name, action, what[1])
+        names[step] = rows[what].name
+    return _Named(tuple(rows.values()), names[output], inputs, names)
+
+
+def _rebuilt(output: Step, change: Callable[[Step, tuple[Step, ...]], Step]) -> Step:
+    """The graph with each step as ``change`` gives it, on its new inputs."""
+    made: dict[Step, Step] = {}
+    for step in walk([output]):
+        made[step] = change(step, tuple(made[i] for i in step.inputs))
+    return made[output]
+
+
+def _from_rows(rows: list[tuple[Action, tuple[int, ...]]], *about: Any) -> Pipeline:
+    steps: list[Step] = []
+    for action, inputs in rows:
+        steps.append(Step(action, *(steps[i] for i in inputs)))
+    return Pipeline(steps[-1], About(*about))
+
+
+def _done(action: Op | Verb | None, images: list[Image]) -> Image:
+    """An action on images: as the method of its name does it where that depends on the image."""
+    match action:
+        case verbs.New():
+            return Image(Node(action.source))
+        case verbs.ShrinkOnLoad():
+            return _shrunk(images[0], action.shrink)
+        case verbs.Slice():
+            return images[0][action.key]
+        case Verb() | resample.Resize():
+            method = getattr(images[0].copy(), action.name)  # of a fixed list: the names of those classes
+            made: Image = method(**recipe_text.parameters_of(action))
+            return made
+        case Op():
+            first, *others = images
+            made = first.apply(action, *others)
+            return Statistic(made._node) if made._node.spec.encoding == "statistic" else made
+    raise AssertionError(action)
+
+
+def _shrunk(image: Image, shrink: int) -> Image:
+    op = image._node.op
+    if not isinstance(op, source.Open) or op.shrink != 1 or shrink not in op.reader.shrinks:
+        raise ArgumentError(
+            f"shrink_on_load: needs a file as opened that decodes at 1/{shrink}, got {image!r}; "
+            "make the recipe of an image that was not made by thumbnail()"
+        )
+    return Image(Node(source.Open(op.reader, shrink)))
+
+
+def _opened(value: Any, name: str) -> Image:
+    if isinstance(value, Image):
+        return value
+    if isinstance(value, (Pipeline, np.ndarray)):
+        way = "imgrs.fromarray() it first" if isinstance(value, np.ndarray) else "join pipelines by |"
+        raise ArgumentTypeError(f"pipeline: {name} must be an image, got {type(value).__name__}; {way}")
+    from imgrs.create import open
+
+    return open(value)
+
+
+def _some(names: Mapping[str, Any]) -> str:
+    shown = list(names)[:20]
+    return ", ".join(shown) + (f" and {len(names) - 20} more" if len(names) > 20 else "") if shown else "none"
+
+
+# Its verbs
+
+
+def _step_of(value: Any, name: str) -> Step:
+    """A pipeline, or an image that was made from nothing, as an input."""
+    if isinstance(value, Pipeline):
+        return value._output
+    if isinstance(value, Image):
+        recipe = recipe_of(value._node)
+        if not recipe.inputs:
+            return recipe._output
+        raise ArgumentError(
+            f'{name}: a pipeline cannot hold {value!r}, which comes from a file or an array; put pipeline("other") in its '
+            "place, and give the image when it is called: pipe(img, other=image)"
+        )
+    raise ArgumentTypeError(f"{name}: needs an imgrs.Pipeline, got {type(value).__name__}")
+
+
+def _resize(size: Any, resample: Any, box: Any, reducing_gap: Any) -> Action:
+    return resized(size, resample, box, reducing_gap)
+
+
+_KEPT: Mapping[str, Callable[..., Action]] = {
+    **{
+        kept.name: kept
+        for kept in (
+            verbs.Rotate,
+            verbs.Thumbnail,
+            verbs.AutoContrast,
+            verbs.ExifTranspose,
+            verbs.RemoveTransparency,
+            verbs.Page,
+            verbs.GetChannel,
+        )
+    },
+    "resize": _resize,
+}
+"""Methods of ``Image`` that ask the image something, by name: what a pipeline keeps of a call until it has one."""
+
+
+def _method(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of ``Image`` as one of ``Pipeline``, with its signature and its words."""
+    signature = inspect.signature(function)
+    keep = _KEPT.get(name)
+
+    def call(self: Pipeline, /, *args: Any, **kwargs: Any) -> Any:
+        if keep is not None:
+            try:
+                bound = signature.bind(self, *args, **kwargs)
+            except TypeError as error:
+                raise ArgumentTypeError(f"{name}: {error}") from None
+            bound.apply_defaults()
+            _, *values = bound.arguments.values()
+            return Pipeline(Step(keep(**dict(zip(list(signature.parameters)[1:], values, strict=True))), self._output))
+        try:
+            made = function(
+                _StandIn(self._output),
+                *(_stand_in(value, name) for value in args),
+                **{key: _stand_in(value, name) for key, value in kwargs.items()},
+            )
+        except _ImageNeededError:
+            raise _ImageNeededError(f"{name}: needs its image; call it on what the pipeline makes") from None
+        return Pipeline(cast(Step, made._node)) if isinstance(made, Image) else made
+
+    call.__name__, call.__qualname__, call.__doc__ = name, f"Pipeline.{name}", function.__doc__
+    shown = signature if signature.return_annotation == "Any" else signature.replace(return_annotation="Pipeline")
+    call.__signature__ = shown  # type: ignore[attr-defined]  # where inspect and help() look for it
+    return call
+
+
+def _stand_in(value: Any, name: str) -> Any:
+    return _StandIn(_step_of(value, name)) if isinstance(value, (Pipeline, Image)) else value
+
+
+def _verbs() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """What gives an image from images, of all that ``Image`` has."""
+    for name, value in vars(Image).items():
+        if name in _OPERATORS or isinstance(value, verb):
+            yield name, getattr(Image, name)
+        elif not name.startswith("_") and name not in _NO_VERBS and _gives_an_image(value):
+            yield name, value
+
+
+def _gives_an_image(value: Any) -> bool:
+    return inspect.isfunction(value) and value.__annotations__.get("return") in ("Image", "Statistic")
+
+
+for _name, _function in _verbs():
+    setattr(Pipeline, _name, _method(_name, _function))
+
+VERBS = tuple(sorted(_name for _name, _ in _verbs() if not _name.startswith("_")))
+"""The names of all verbs of a pipeline."""

@@ -1,0 +1,173 @@
+"""``profile()``: the plan with measured against predicted, and a map of where the time went."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import imgrs
+from imgrs.config import settings
+from imgrs.plan.choose import plan
+from imgrs.plan.measure import Measured
+from imgrs.plan.predict import extent, predict
+from imgrs.profile import COLORS, NEVER, color_of
+from imgrs.run.tasks import Into
+from imgrs.types import Pixels
+
+
+@pytest.fixture
+def img(photo_tiff: Path) -> imgrs.Image:
+    return imgrs.open(photo_tiff).blur(2).auto_contrast()
+
+
+OPTIONS: dict[str, Any] = {"chunks": (128, 128), "scheduler": "threads", "workers": 2, "optimizer": "exact"}
+
+
+def test_a_profile_is_the_plan_with_measured_against_predicted(img: imgrs.Image) -> None:
+    found = img.profile(**OPTIONS)
+    text = str(found)
+    assert text.startswith(img.explain(**OPTIONS).partition("\nforecast")[0])
+    assert text.endswith("\n".join(f"  {line}".rstrip() for line in found.table().splitlines()))
+    lines = found.table().splitlines()
+    assert re.split(r"  +", lines[0].strip())[:4] == ["predicted s", "measured s", "predicted MP", "measured MP"]
+    names = [re.split(r"  +\d|  +", line.strip())[0] for line in lines[1:]]
+    assert names[:5] == [
+        "stage 1: blur (keep)",
+        "decode open(photo.tif)",
+        "blur()",
+        "between",
+        "stage 2: histogram (fold)",
+    ]
+    assert names[-5:] == ["time", "pixels", "tasks", "reads", "memory"]
+    pixels = next(line.split() for line in lines if line.startswith("pixels"))
+    assert pixels[1] == pixels[2] == f"{found.run.plan.forecast.pixels:,}"
+    assert repr(found).startswith("<imgrs.Profile 36 tiles in")
+    assert found.as_dict()["tiles"] == 36
+
+
+def test_predictions_of_parts_add_up_to_the_planners(img: imgrs.Image) -> None:
+    made = plan([img._node], settings(**OPTIONS))
+    predicted = predict(made)
+    counted = sum(
+        pixels
+        for stage, prediction in zip(made.stages, predicted, strict=True)
+        for node, pixels in zip(stage.order, prediction.pixels, strict=True)
+        if node not in made.slots or (stage.kind != "output" and node in stage.nodes)
+    )
+    folds = sum(node.spec.region.area for stage in made.stages if stage.kind == "fold" for node in stage.nodes)
+    assert counted + folds == made.forecast.pixels
+    kept = dict.fromkeys(made.slots, "")
+    again = Measured(made.after, [], kept, (128, 128), [stage.sink for stage in made.stages[-1:]], made.settings)
+    ops = sum(sum(prediction.seconds) + prediction.gathering_seconds for prediction in predicted)
+    joined = sum(  # which the planner counts by itself
+        seconds
+        for stage, prediction in zip(made.stages, predicted, strict=True)
+        for node, seconds in zip(stage.order, prediction.seconds, strict=True)
+        if node in made.slots and (stage.kind == "output" or node not in stage.nodes)
+    )
+    assert ops - joined == pytest.approx(sum(again.costs.values()) / 1e9, rel=0.01)
+
+
+def test_a_statistic_is_gathered_once(photo_tiff: Path) -> None:
+    made = plan([imgrs.open(photo_tiff).mean()._node], settings(**OPTIONS))
+    fold, output = predict(made)
+    assert [stage.kind for stage in made.stages] == ["fold", "output"]
+    assert fold.gathering_seconds > 0
+    assert output.gathering_seconds == 0
+
+
+def test_the_extent_is_that_of_what_is_made_or_read(photo_tiff: Path) -> None:
+    img = imgrs.open(photo_tiff)
+    for pipeline, pixels in (
+        (img, 451 * 300),
+        (img.resize((45, 30)), 451 * 300),
+        (img.crop((0, 0, 100, 50)), 5_000),
+        (img.resize((902, 600)), 902 * 600),
+        (img.auto_contrast(), 451 * 300),
+        (img.mean(), 451 * 300),
+        (imgrs.fromarray(img.compute()).blur(1), 451 * 300),
+    ):
+        assert extent(plan([pipeline._node], settings(**OPTIONS))) == pixels
+
+
+def test_the_array_is_not_kept(img: imgrs.Image, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Into, "__init__", None)  # what writes tiles into arrays cannot be made
+    assert img.profile(**OPTIONS).run.what == "profile"
+
+
+def test_a_sink_is_written_and_removed(img: imgrs.Image, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    before = {path.name for path in tmp_path.iterdir()}
+    found = img.profile(sink="tiff", **OPTIONS)
+    assert found.run.what == "save"
+    parts = found.run.stages[-1].parts
+    assert parts["encode"].seconds > 0
+    assert parts["write"].calls > 0
+    assert found.predicted[-1].encoding_seconds > 0
+    assert {path.name for path in tmp_path.iterdir()} == before
+    assert not list((tmp_path / "temporary").iterdir())
+    with pytest.raises(imgrs.ArgumentError, match="sink must be one of"):
+        img.profile(sink="foo")
+
+
+def slow_at_the_lower_right(tile: Pixels) -> Pixels:
+    if tile[0, 0] == 7:
+        time.sleep(0.3)
+    return tile
+
+
+@pytest.mark.parametrize("scheduler", ["sync", "threads", "processes"])
+def test_the_heat_map_shows_which_tile_took_long(scheduler: str) -> None:
+    pixels = np.zeros((200, 400), np.uint8)
+    pixels[100:, 300:] = 7
+    img = imgrs.fromarray(pixels).map_tiles(slow_at_the_lower_right)
+    found = img.profile(chunks=(100, 100), scheduler=scheduler, workers=2)
+    assert len(found.tiles) == 8
+    values = found.heat_values()
+    assert values.shape == (2, 4)
+    assert np.argmax(values) == 7
+    assert found.heat_scale() == (0.0, values[1, 3])
+    map_ = found.heat_map(side=64)
+    assert (map_.size, map_.mode) == ((64, 32), "RGB")
+    colors = map_.compute()
+    assert tuple(colors[20, 60]) == COLORS[-1]
+    for row in range(2):
+        for column in range(4):
+            box = colors[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16].reshape(-1, 3)
+            assert set(map(tuple, box.tolist())) == {color_of(values[row, column] / values.max())}
+
+
+def test_colors_go_evenly_from_first_to_last() -> None:
+    assert color_of(0.0) == COLORS[0]
+    assert color_of(1.0) == COLORS[-1]
+    assert color_of(0.5) == COLORS[2]
+    assert color_of(0.125) == (64, 42, 112)
+
+
+def test_tiles_that_were_not_made_are_gray(img: imgrs.Image) -> None:
+    found = img.profile(**OPTIONS)
+    del found.run.tile_times[-1]
+    last = len(found.run.stages)
+    assert np.isnan(found.heat_values(last)).sum() == 1
+    assert (found.heat_map(last).compute().reshape(-1, 3) == NEVER).all(axis=1).any()
+
+
+def test_wrong_stages_are_named(img: imgrs.Image) -> None:
+    found = img.profile(**OPTIONS)
+    for wrong in (0, 9, True, "a"):
+        with pytest.raises(imgrs.ArgumentError, match="stage must be 1 to 3"):
+            found.heat_map(wrong)  # type: ignore[arg-type]  # the point of the test
+    with pytest.raises(imgrs.ArgumentError, match="side must be"):
+        found.heat_map(side=0)
+
+
+def test_rows_that_a_task_makes_are_one_column(img: imgrs.Image) -> None:
+    found = img.profile(sink="png", **OPTIONS)
+    assert found.heat_values(len(found.run.stages)).shape[1] == 1
