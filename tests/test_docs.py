@@ -29,6 +29,8 @@ DOCS = ROOT / "docs"
 PACKAGE = ROOT / "imgrs"
 PAGES = {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]}
 README = PAGES["README.md"].read_text(encoding="utf-8")
+ELSEWHERE = {"docs/watching.md"}
+"""Pages whose own tests run them, and look at more than what they print."""
 BLOCK = re.compile(
     r"^```python\n(?P<code>.*?)^```\n(?:(?:(?!^```).)*?^<!-- prints -->\n```(?:text|json)\n(?P<shown>.*?)^```)?",
     re.M | re.S,
@@ -83,9 +85,7 @@ def printed(page: str, folder: Path) -> dict[int, str]:
 
 
 @pytest.mark.skipif(os.environ.get("IMGRS_TEST_TINY") == "1", reason="pages run with the defaults")
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if blocks(page) and page != "docs/watching.md"]
-)  # test_watching
+@pytest.mark.parametrize("page", sorted(page for page in PAGES if blocks(page) and page not in ELSEWHERE))
 def test_the_blocks_of_a_page_run_and_print_what_it_shows(page: str, tmp_path: Path) -> None:
     folder = tmp_path / "here"
     folder.mkdir()
