@@ -11,18 +11,17 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 import imgrs  # noqa: E402  # of this checkout
 
 project = "imgrs"
-author = "the authors of imgrs"
 version = release = imgrs.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "before_after"]
 html_theme = "furo"
 html_title = "imgrs"
+html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 exclude_patterns = ["pictures", "site"]
 
 myst_heading_anchors = 3
-nitpicky = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
