@@ -28,10 +28,10 @@ WORTH = 1 << 20
 
 
 class Load:
-    """The load of a library, put off until so many samples were done without it that it would have cost no more."""
+    """The load of a library, put off until ``times`` ``WORTH`` samples were done without it: it would have cost no more."""
 
-    def __init__(self, worth: int = WORTH) -> None:
-        self._worth = worth
+    def __init__(self, times: int = 1) -> None:
+        self._times = times
         self._done = 0
 
     def pays(self, samples: int) -> bool:
@@ -43,7 +43,7 @@ class Load:
     @property
     def paid(self) -> bool:
         """Whether it was worth having before, so that it is there."""
-        return self._done >= self._worth
+        return self._done >= self._times * WORTH
 
 
 _opencv = Load()

@@ -89,7 +89,7 @@ _KEPT = {bands: np.tile(np.arange(bands) == bands - 1, 64 // bands).astype(np.ui
 """For each of 64 samples whether it is an alpha, by the number of bands; rows begin with whole pixels."""
 _NONE_KEPT = np.zeros(64, np.uint8)
 
-_load = Load(1 << 26)
+_load = Load(64)
 _lock = threading.Lock()
 
 
