@@ -74,6 +74,8 @@ class Op:
     version: ClassVar[int] = 1
     """Raised when the same parameters come to mean other pixels, so that keys differ."""
     takes: ClassVar[Takes] = ANY
+    lasting: ClassVar[bool] = True
+    """Whether equal keys mean equal pixels in every process and at any time, so that results may be kept between runs."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
