@@ -14,11 +14,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imgrs.errors import ArgumentError, ArgumentTypeError
+from imgrs.sizes import bytes_of
 
-NAMES = ("chunks", "scheduler", "workers", "memory_limit", "optimizer")
+if TYPE_CHECKING:
+    from imgrs.cache import Cache
+
+NAMES = ("chunks", "scheduler", "workers", "memory_limit", "optimizer", "cache")
 _NAMED_SCHEDULERS = {
     "threads": "threads",
     "threading": "threads",
@@ -45,11 +49,18 @@ class Settings:
     workers: int
     memory_limit: int
     optimizer: str
+    cache: Cache | None = None
+    """Where results are kept between runs, as it was asked for; ``cache_in_use`` is where they are."""
 
     @property
     def shares_memory(self) -> bool:
         """Whether tasks run in this process."""
         return self.scheduler in (None, "threads", "sync")
+
+    @property
+    def cache_in_use(self) -> Cache | None:
+        """The cache that a run looks up and fills: one in memory serves tasks of this process only."""
+        return self.cache if self.cache is None or self.shares_memory or self.cache.folder is not None else None
 
     @property
     def on_this_host(self) -> bool:
@@ -66,10 +77,12 @@ def options(**values: Any) -> Iterator[None]:
     ``distributed.Client`` must be started first) or a ``distributed.Client``; ``workers``, a number (default: the
     processors that this process may use; 1 in a process that ``multiprocessing`` started, as there are more of them);
     ``memory_limit``, bytes or text such as ``"512MiB"`` (default: a quarter of what is free); ``optimizer="exact"`` (the
-    default), ``"off"`` or ``"fast"``. Raises ``ArgumentError`` for others.
+    default), ``"off"`` or ``"fast"``; ``cache``, an ``imgrs.Cache``, or bytes or text such as ``"64MiB"`` for one in
+    memory that all calls of this process with that limit share, or ``False`` (the default). Raises ``ArgumentError`` for
+    others.
 
     ``memory_limit`` is for the arrays of one run, all its workers together. Python and the libraries that are loaded come
-    on top, 100 to 150 MB for each process, as do arrays that the caller holds.
+    on top, 100 to 150 MB for each process, as do arrays that the caller holds, and what a cache in memory holds.
 
     >>> import imgrs
     >>> with imgrs.options(chunks=(256, 256), scheduler="sync"):
@@ -105,6 +118,7 @@ def settings(**values: Any) -> Settings:
         workers=int(workers),
         memory_limit=available_memory() // 4 if limit is None else limit,
         optimizer=found.get("optimizer", "exact"),
+        cache=found.get("cache"),
     )
 
 
@@ -183,15 +197,13 @@ def _workers(value: Any) -> int:
 
 
 def _memory(value: Any) -> int:
-    import dask.utils
+    return bytes_of("options: memory_limit", value)
 
-    try:
-        limit = int(dask.utils.parse_bytes(value))
-    except (TypeError, ValueError, AttributeError):
-        limit = 0
-    if limit < 1:
-        raise ArgumentError(f'options: memory_limit must be bytes or text such as "512MiB", got {value!r}')
-    return limit
+
+def _cache(value: Any) -> Any:
+    from imgrs.cache import checked
+
+    return checked(value)
 
 
 def _optimizer(value: Any) -> str:
@@ -206,4 +218,5 @@ _CHECKS = {
     "workers": _workers,
     "memory_limit": _memory,
     "optimizer": _optimizer,
+    "cache": _cache,
 }

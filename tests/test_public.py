@@ -25,7 +25,7 @@ from imgrs.types import Pixels, Region, Spec
 
 PACKAGE = Path(imgrs.__file__).parent
 LAYERS = [
-    {"types", "errors", "config", "compiled", "machine_code"},
+    {"types", "errors", "config", "sizes", "cache", "compiled", "machine_code"},
     {"graph"},
     {"io", "kernels"},
     {"ops"},
@@ -67,8 +67,8 @@ def test_importing_loads_nothing_heavy() -> None:
 
 
 PUBLIC = (
-    "ArgumentError ArgumentTypeError ComputeError CorruptImageError DamagedImageWarning Image ImageNotFoundError ImgrsError "
-    "LimitError MemoryBudgetError SaveError SourceChangedError TruncatedImageError UnsupportedFormatError "
+    "ArgumentError ArgumentTypeError Cache ComputeError CorruptImageError DamagedImageWarning Image ImageNotFoundError "
+    "ImgrsError LimitError MemoryBudgetError SaveError SourceChangedError TruncatedImageError UnsupportedFormatError "
     "__version__ auto_contrast batch benchmark blend blur box_blur brightness contrast convert crop edge_detect edge_enhance "
     "edge_enhance_more emboss exposure_adjust flip_left_right flip_top_bottom from_dask fromarray frombytes "
     "gamma grayscale histogram hue_rotate images_equal invert merge new open open_raw options pad posterize resize "
