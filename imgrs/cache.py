@@ -179,8 +179,9 @@ class InMemory:
             return self._kept.get(key)
 
     def put(self, key: str, pixels: Pixels) -> None:
-        if pixels.base is not None and _owner(pixels).nbytes > pixels.nbytes:
-            pixels = pixels.copy()  # a part of a larger array would keep all of it
+        owner = _owner(pixels)
+        if owner.base is not None or owner.nbytes > pixels.nbytes:
+            pixels = pixels.copy()  # a part of something larger would keep all of it
         pixels = pixels.view()
         pixels.flags.writeable = False
         with self._lock:
@@ -198,12 +199,11 @@ class InMemory:
             self._size = 0
 
 
-def _owner(pixels: Pixels) -> Any:
-    """What holds the memory of an array."""
-    owner: Any = pixels
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    return owner if owner.base is None else memoryview(owner.base)
+def _owner(pixels: Pixels) -> Pixels:
+    """The array that holds the memory of another, or that views memory which no array holds."""
+    while isinstance(pixels.base, np.ndarray):
+        pixels = pixels.base
+    return pixels
 
 
 class OnDisk:

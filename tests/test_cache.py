@@ -24,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imgrs
+import imgrs.io.folder
 from imgrs.cache import OnDisk
 from imgrs.config import settings as settings_now
 from imgrs.graph.node import Node
@@ -166,6 +167,19 @@ def test_tiles_do_not_depend_on_the_tiles_of_the_output() -> None:
     assert cache.hits == misses
 
 
+def test_tiles_of_what_demands_much_do_not_depend_on_what_a_plan_keeps() -> None:
+    kept = ramp(12_000).blur(8).hue_rotate(30).resize((1500, 1500), "nearest").saturate(1.2)
+    small = kept.blur(30)
+    grids = []
+    for img in (small, small.blend("normal", kept.rotate180()), small.edge_detect()):
+        options: dict[str, Any] = {"cache": imgrs.Cache("64MiB"), "memory_limit": "8GiB", "optimizer": "off"}
+        made = plan([img._node], settings_now(**options))
+        grids += [stage.grid.tile for stage in made.stages if stage.stored and stage.nodes[0].key == small.key]
+    assert len(grids) == 3
+    assert len(set(grids)) == 1
+    assert grids[0] < (1024, 1024)
+
+
 def test_a_changed_file_is_a_miss(tmp_path: Path, decoded: list[int]) -> None:
     cache = imgrs.Cache("64MiB", tmp_path / "cache")
     before = imgrs.open(noise(tmp_path / "a.tif")).blur(8).compute(cache=cache)
@@ -174,6 +188,23 @@ def test_a_changed_file_is_a_miss(tmp_path: Path, decoded: list[int]) -> None:
     assert cache.hits == 0
     assert (got != before).any()
     np.testing.assert_array_equal(got, after.compute())
+
+
+def test_a_store_is_known_by_its_files_where_all_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = imgrs.Cache("64MiB")
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    expected = imgrs.fromarray(pixels).blur(8).compute()
+    imgrs.fromarray(pixels).save(tmp_path / "a.zarr")
+    for hits in (0, 1):
+        np.testing.assert_array_equal(imgrs.open(tmp_path / "a.zarr").blur(8).compute(cache=cache), expected)
+        assert cache.hits == hits
+    imgrs.fromarray(255 - pixels).save(tmp_path / "a.zarr")
+    got = imgrs.open(tmp_path / "a.zarr").blur(8).compute(cache=cache)
+    np.testing.assert_array_equal(got, imgrs.fromarray(255 - pixels).blur(8).compute())
+    before = repr(cache)
+    monkeypatch.setattr(imgrs.io.folder, "MOST_LISTED", 0)
+    imgrs.open(tmp_path / "a.zarr").blur(8).compute(cache=cache)
+    assert repr(cache) == before
 
 
 def test_arrays_are_known_by_their_content() -> None:
@@ -403,6 +434,11 @@ def test_a_cache_in_memory_holds_no_more_than_its_limit() -> None:
     assert found is not None
     owner = found if found.base is None else found.base
     assert owner.nbytes == 100
+    mapped = np.frombuffer(bytes(5000), np.uint8)[:100].reshape(10, 10, 1)
+    cache.put("mapped", mapped)
+    found = cache.get("mapped")
+    assert found is not None
+    assert not np.may_share_memory(found, mapped)
     cache.clear()
     assert (cache.bytes, cache.hits, cache.misses) == (0, 0, 0)
 
@@ -733,3 +769,21 @@ def test_the_page_about_caches_is_true(tmp_path: Path) -> None:
     assert (int(hits), int(misses)) == (7, 30)
     assert "<Cache in memory: " in run.stdout
     assert f"<Cache in {tmp_path / 'imgrs-results'}: " in run.stdout
+
+
+def test_a_long_chain_is_stored_at_few_places() -> None:
+    img = ramp(300)
+    for _ in range(300):
+        img = img.blur(8)
+    stored = caching.worth_storing([img._node], settings_now(cache=imgrs.Cache("64MiB")))
+    assert 5 < len(stored) < 40
+    assert stored == caching.worth_storing([img.brightness(3)._node], settings_now(cache=imgrs.Cache("64MiB")))
+
+
+def test_what_is_small_is_stored_too() -> None:
+    cache = imgrs.Cache("2MiB")
+    small = ramp(6000).blur(8).resize((600, 600))
+    expected = small.invert().compute(cache=cache)
+    read.clear()
+    np.testing.assert_array_equal(small.compute(cache=cache), 255 - expected)
+    assert not read

@@ -25,13 +25,16 @@ SHARE = 0.2
 """Of the time to make a node from its files: what storing it must save over what is stored before it, at least.
 
 So a chain of 10,000 ops, each of which is worth storing alone, is stored at some 60 places."""
+SHRINKING = 2.0
+"""Pixels of what is stored before that become one, where any saving is worth it: it takes so much less room."""
 
 
 def worth_storing(after: Sequence[Node], settings: Settings) -> list[Node]:
     """The nodes whose tiles a cache is to hold, each behind what it is made from; none where there is no cache.
 
-    Statistics, and what takes longer to make, from what is stored before it, than to store: files, windows, and what
-    resamples, and the outputs whatever they are. What changes without its key is left out, with all that is made of it.
+    Statistics, and what takes longer to make, from what is stored before it, than to store, where that is a good part of
+    its time or it is much smaller: files, windows, and what resamples, and the outputs whatever they are. What changes
+    without its key is left out, with all that is made of it.
     """
     cache = settings.cache_in_use
     if cache is None:
@@ -43,21 +46,28 @@ def worth_storing(after: Sequence[Node], settings: Settings) -> list[Node]:
     """Nanoseconds for a pixel, from what is stored."""
     total: dict[Node, float] = {}
     """The same from files and statistics."""
+    shrunk: dict[Node, float] = {}
+    """Pixels of what is stored, for one pixel."""
     for node in walk(after):
         lasting[node] = all(lasting[i] for i in node.inputs) and _lasts(node.op, settings)
         shares = _shares(node)
         each = cost.per_pixel(node.op, node.spec, *(i.spec for i in node.inputs))
         since[node] = each + sum(since[i] * share for i, share in zip(node.inputs, shares, strict=True))
         total[node] = each + sum(total[i] * share for i, share in zip(node.inputs, shares, strict=True))
+        shrunk[node] = max(
+            (shrunk[i] * _shrinks(node, i, n) for i, n in zip(node.inputs, shares, strict=True)), default=1
+        )
         if not lasting[node]:
             continue
         if isinstance(node.op, Fold):
             found.append(node)
             since[node] = total[node] = 0.0
-        elif since[node] > max(storing * node.spec.pixel_bytes, SHARE * total[node]):
+        elif since[node] > storing * node.spec.pixel_bytes and (
+            since[node] > SHARE * total[node] or shrunk[node] >= SHRINKING
+        ):
             if _worth(node.op):
                 found.append(node)
-                since[node] = 0.0
+                since[node], shrunk[node] = 0.0, 1.0
             elif node in after and not isinstance(node.op, Source):
                 found.append(node)
     return found
@@ -91,6 +101,13 @@ def _lasts(op: Op, settings: Settings) -> bool:
 
 def _worth(op: Op) -> bool:
     return isinstance(op, (Open, Window)) or (isinstance(op, Remap) and not op.index_map)
+
+
+def _shrinks(node: Node, image: Node, share: float) -> float:
+    """How many pixels of an input become one, where they are merged or dropped, and not cut off."""
+    if not isinstance(node.op, Remap):
+        return 1.0
+    return max(1.0, min(share, image.spec.width * image.spec.height / (node.spec.width * node.spec.height)))
 
 
 def _shares(node: Node) -> list[float]:

@@ -53,8 +53,10 @@ def stages_of(
                 most = max(1, min(stored_side) // 2) if node in stored else SIDE  # margins reach into all around
                 tile = _decoded_at_once(node, in_turn) if decodes else _whole_units(node.op.unit, node.spec.size, most)
                 grid = Grid(*node.spec.size, tile)
+            elif node in stored:
+                grid = _bounded(program_of([node], _firm(slots, stored, node))[0], node.spec.size, stored_side)
             else:
-                grid = _bounded(program, node.spec.size, stored_side if node in stored else side)
+                grid = _bounded(program, node.spec.size, side)
             digest: tuple[str, ...] = (stored[node],) if node in stored else ()
             kind = "decode" if decodes else "keep"
             stages.append(Stage(kind, (node,), program, order, grid, reason, stored=digest))
@@ -74,6 +76,15 @@ def stages_of(
         grid = Grid(*nodes[0].spec.size, sink.tile(side, nodes[0].spec))
         stages.append(Stage("output", nodes, program, order, grid, "asked for", sink, tuple(places)))
     return _needed(stages) if stored else tuple(stages)
+
+
+def _firm(slots: Mapping[Node, int], stored: Mapping[Node, str], node: Node) -> dict[Node, int]:
+    """Of what is supplied to stages, what is so whatever is made of ``node``: not what it pays this plan to keep."""
+    return {
+        other: slot
+        for other, slot in slots.items()
+        if other is not node and (other in stored or isinstance(other.op, (Fold, Source)))
+    }
 
 
 def _needed(stages: Sequence[Stage]) -> tuple[Stage, ...]:
@@ -109,7 +120,10 @@ def _bounded(program: Program, size: tuple[int, int], side: tuple[int, int]) -> 
     width, height = min(side[0], SIDE), min(side[1], SIDE)
     while max(width, height) > SMALLEST:
         grid = Grid(*size, (width, height))
-        if max(areas(program.demand([grid.region(grid.rows // 2, grid.columns // 2)]))) <= LARGEST_FOOTPRINT:
+        if (
+            max(areas(program.demand([grid.region((grid.rows - 1) // 2, (grid.columns - 1) // 2)])))
+            <= LARGEST_FOOTPRINT
+        ):
             break
         width, height = max(width // 2, 1), max(height // 2, 1)
     return Grid(*size, (width, height))
