@@ -20,6 +20,7 @@ html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 exclude_patterns = ["pictures", "site"]
+suppress_warnings = ["ref.python"]  # the type "bytes" is taken for attributes of that name
 
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from imgrs.batches.batch import batch
+from imgrs.cache import Cache
 from imgrs.config import options, set_options
 from imgrs.create import from_dask, fromarray, frombytes, images_equal, merge, new, open, open_raw
 from imgrs.errors import (
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
+    "Cache",
     "ComputeError",
     "CorruptImageError",
     "DamagedImageWarning",

@@ -14,11 +14,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imgrs.errors import ArgumentError, ArgumentTypeError
+from imgrs.sizes import bytes_of
 
-NAMES = ("chunks", "scheduler", "workers", "memory_limit", "optimizer", "progress")
+if TYPE_CHECKING:
+    from imgrs.cache import Cache
+
+NAMES = ("chunks", "scheduler", "workers", "memory_limit", "optimizer", "cache", "progress")
 _NAMED_SCHEDULERS = {
     "threads": "threads",
     "threading": "threads",
@@ -47,11 +51,18 @@ class Settings:
     optimizer: str
     progress: bool | None = None
     """Whether a call shows how far it has come; None for a terminal only, and after half a second."""
+    cache: Cache | None = None
+    """Where results are kept between runs, as it was asked for; ``cache_in_use`` is where they are."""
 
     @property
     def shares_memory(self) -> bool:
         """Whether tasks run in this process."""
         return self.scheduler in (None, "threads", "sync")
+
+    @property
+    def cache_in_use(self) -> Cache | None:
+        """The cache that a run looks up and fills: one in memory serves tasks of this process only."""
+        return self.cache if self.cache is None or self.shares_memory or self.cache.folder is not None else None
 
     @property
     def on_this_host(self) -> bool:
@@ -68,12 +79,14 @@ def options(**values: Any) -> Iterator[None]:
     ``distributed.Client`` must be started first) or a ``distributed.Client``; ``workers``, a number (default: the
     processors that this process may use; 1 in a process that ``multiprocessing`` started, as there are more of them);
     ``memory_limit``, bytes or text such as ``"512MiB"`` (default: a quarter of what is free); ``optimizer="exact"`` (the
-    default), ``"off"`` or ``"fast"``; ``progress``, True or False for a bar on standard error or none (default: in a
-    terminal, for calls of more than half a second). Raises ``ArgumentError`` for others.
+    default), ``"off"`` or ``"fast"``; ``cache``, an ``imgrs.Cache``, or bytes or text such as ``"64MiB"`` for one in
+    memory that all calls of this process with that limit share, or ``False`` (the default); ``progress``, True or False for
+    a bar on standard error or none (default: in a terminal, for calls of more than half a second). Raises
+    ``ArgumentError`` for others.
 
     ``memory_limit`` is for the arrays of one run, all its workers together. Python and the libraries that are loaded come
-    on top, 100 to 150 MB for each process, as do arrays that the caller holds or is handed, and at most 16 MiB for threads,
-    Dask's graph and codecs.
+    on top, 100 to 150 MB for each process, as do arrays that the caller holds or is handed, what a cache in memory holds,
+    and at most 16 MiB for threads, Dask's graph and codecs.
 
     >>> import imgrs
     >>> with imgrs.options(chunks=(256, 256), scheduler="sync"):
@@ -110,6 +123,7 @@ def settings(**values: Any) -> Settings:
         memory_limit=available_memory() // 4 if limit is None else limit,
         optimizer=found.get("optimizer", "exact"),
         progress=found.get("progress"),
+        cache=found.get("cache"),
     )
 
 
@@ -188,15 +202,13 @@ def _workers(value: Any) -> int:
 
 
 def _memory(value: Any) -> int:
-    import dask.utils
+    return bytes_of("options: memory_limit", value)
 
-    try:
-        limit = int(dask.utils.parse_bytes(value))
-    except (TypeError, ValueError, AttributeError):
-        limit = 0
-    if limit < 1:
-        raise ArgumentError(f'options: memory_limit must be bytes or text such as "512MiB", got {value!r}')
-    return limit
+
+def _cache(value: Any) -> Any:
+    from imgrs.cache import checked
+
+    return checked(value)
 
 
 def _optimizer(value: Any) -> str:
@@ -218,4 +230,5 @@ _CHECKS = {
     "memory_limit": _memory,
     "optimizer": _optimizer,
     "progress": _progress,
+    "cache": _cache,
 }

@@ -108,7 +108,7 @@ def _loaded(name: str, code: bytes) -> int:
 
 def processor_has(feature: str) -> bool:
     """Whether code may be made for an instruction set, by LLVM's name: ``"avx2"``."""
-    return f"+{feature}" in _processor()[1].split(",")
+    return f"+{feature}" in processor()[1].split(",")
 
 
 def _called(call: Callable[..., int], *arguments: Any) -> None:
@@ -138,13 +138,13 @@ def _machine() -> Any:
 
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
-    name, features = _processor()
+    name, features = processor()
     target = binding.Target.from_default_triple()
     return target.create_target_machine(name, features, 3, codemodel="jitdefault", jit=True)
 
 
 @functools.cache
-def _processor() -> tuple[str, str]:
+def processor() -> tuple[str, str]:
     """The processor's name and instruction sets, or those that numba's variables ask for."""
     from llvmlite import binding
 
@@ -168,7 +168,7 @@ def folder() -> Path:
 def _name(function: Function, kinds: Signature) -> str:
     import llvmlite
 
-    text = repr((_source(function), kinds, _processor(), llvmlite.__version__, sorted(_OPTIONS.items())))
+    text = repr((_source(function), kinds, processor(), llvmlite.__version__, sorted(_OPTIONS.items())))
     return f"{function.__name__.strip('_')}_{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
 
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imgrs.run.watch import Part, Run, StageRun
+    from imgrs.run.spent import Part, StageRun
+    from imgrs.run.watch import Run
 
 REFRESHES = 4
 """Pictures of a live view, a second."""

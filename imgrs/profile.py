@@ -14,7 +14,8 @@ from imgrs.graph.node import Node
 from imgrs.monitor import as_dict, grid, mib
 from imgrs.plan.explain import explain
 from imgrs.plan.predict import Prediction
-from imgrs.run.watch import Run, StageRun, TileTime, watching
+from imgrs.run.spent import StageRun, TileTime
+from imgrs.run.watch import Run, watching
 
 if TYPE_CHECKING:
     from imgrs.image import Image

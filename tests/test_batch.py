@@ -344,9 +344,7 @@ def test_images_are_made_side_by_side_only_where_memory_holds_them(
     monkeypatch.setattr(Budget, "share", counted)
     options: dict[str, Any] = {"workers": 2, "scheduler": "threads", "memory_limit": "1GiB"}
     imgrs.batch(folder / "in" / "**" / "*.png", half, folder / "out" / "{name}", **options)
-    assert (
-        chosen.count(("sync", 1)) >= 3
-    )  # while as many images as workers are left; the last may come after the others
+    assert chosen.count(("sync", 1)) >= 3  # while as many are left as workers; the last may come after the others
     chosen.clear()
     imgrs.batch(folder / "in" / "a.png", half, folder / "out" / "{name}", **options)
     assert chosen == [("threads", 2)]

@@ -21,7 +21,8 @@ from distributed.protocol import pickle
 
 import imgrs
 from imgrs.graph.op import Point, op
-from imgrs.run.watch import Run, Watched, resident
+from imgrs.run.watch import Run
+from imgrs.run.watched import Watched, resident
 from imgrs.types import Pixels, Spec
 
 HERE = ("threads", "sync")

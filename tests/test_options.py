@@ -65,10 +65,10 @@ def test_wrong_options_are_named(wrong: dict[str, Any]) -> None:
 
 def test_the_options_that_are_listed_are_those_of_the_help() -> None:
     with pytest.raises(imgrs.ArgumentTypeError, match="the options are") as told:
-        imgrs.new("L", (4, 4)).compute(cache="all")
+        imgrs.new("L", (4, 4)).compute(caches="all")
     listed = str(told.value).rpartition("the options are ")[2].split(", ")
     text = (imgrs.options.__doc__ or "").partition("Raises")[0]
-    assert listed == list(dict.fromkeys(re.findall(rf"``({'|'.join(config.NAMES)}|cache)\b", text)))
+    assert listed == list(dict.fromkeys(re.findall(rf"``({'|'.join(config.NAMES)})\b", text)))
 
 
 def test_the_distributed_scheduler_asks_for_a_client(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_predictions_of_parts_add_up_to_the_planners(img: imgrs.Image) -> None:
     folds = sum(node.spec.region.area for stage in made.stages if stage.kind == "fold" for node in stage.nodes)
     assert counted + folds == made.forecast.pixels
     kept = dict.fromkeys(made.slots, "")
-    again = Measured(made.after, [], kept, (128, 128), [stage.sink for stage in made.stages[-1:]], made.settings)
+    again = Measured(made.after, [], kept, (128, 128), [stage.sink for stage in made.stages[-1:]], made.settings, {})
     ops = sum(sum(prediction.seconds) + prediction.gathering_seconds for prediction in predicted)
     joined = sum(  # which the planner counts by itself
         seconds

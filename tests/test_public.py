@@ -25,7 +25,7 @@ from imgrs.types import Pixels, Region, Spec
 
 PACKAGE = Path(imgrs.__file__).parent
 LAYERS = [
-    {"types", "errors", "config", "compiled", "machine_code"},
+    {"types", "errors", "config", "sizes", "cache", "compiled", "machine_code"},
     {"graph"},
     {"io", "kernels"},
     {"ops"},
@@ -80,7 +80,7 @@ def test_importing_loads_nothing_heavy() -> None:
 
 
 PUBLIC = (
-    "ArgumentError ArgumentTypeError ComputeError CorruptImageError DamagedImageWarning Estimate Image "
+    "ArgumentError ArgumentTypeError Cache ComputeError CorruptImageError DamagedImageWarning Estimate Image "
     "ImageNotFoundError ImgrsError LimitError MemoryBudgetError Monitor Pipeline SaveError SourceChangedError "
     "TruncatedImageError UnsupportedFormatError __version__ auto_contrast batch benchmark blend blur box_blur "
     "brightness compute_all contrast convert crop edge_detect edge_enhance edge_enhance_more emboss estimate "

@@ -92,6 +92,8 @@ class Op:
     """How many inputs it has, at least and at most."""
     statistics: ClassVar[int] = 0
     """How many of these are statistics, not images: the last ones."""
+    lasting: ClassVar[bool] = True
+    """Whether equal keys mean equal pixels in every process and at any time, so that results may be kept between runs."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -34,6 +34,10 @@ class FilledReader(Reader):
         return f"{self.reader.key} filled"
 
     @property
+    def lasting(self) -> bool:
+        return False  # what is damaged is to be met, and said, in each run
+
+    @property
     def frames(self) -> int:
         return self.reader.frames
 

@@ -114,6 +114,10 @@ class LocalFolder(Folder):
         return f"{self.path}:{self.digest}"
 
     @property
+    def tells_changes(self) -> bool:
+        return self.newest is not None
+
+    @property
     def marks(self) -> tuple[str, ...]:  # type: ignore[override]  # a property serves where the base declares an attribute
         return tuple(name for name, status in self.documents if status and name in MARKS)
 

@@ -111,6 +111,11 @@ class Reader(ABC):
         return f"{self.format} {self.resource.identity} {self.page}{self.told}"
 
     @property
+    def lasting(self) -> bool:
+        """Whether ``key`` is another one whenever the pixels are."""
+        return self.resource.tells_changes
+
+    @property
     def frames(self) -> int:
         """How many images the file holds: pages, or frames of an animation."""
         return 1

@@ -76,6 +76,10 @@ class UrlResource(Resource):
     def identity(self) -> str:
         return f"{self.url}:{self.length}:{self.stamp}"
 
+    @property
+    def tells_changes(self) -> bool:
+        return "=" in self.stamp  # else its server tells the size alone
+
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
         end = self.length if length is None else min(offset + length, self.length)
         if end <= offset:
@@ -163,6 +167,10 @@ class UrlFolder(Folder):
     @property
     def identity(self) -> str:
         return f"{self.url}:{self.stamps}"
+
+    @property
+    def tells_changes(self) -> bool:
+        return False
 
     def file(self, name: str, start: int | None = None, end: int | None = None) -> bytes | None:
         system, path = self._at(safe(self, name))

@@ -65,6 +65,11 @@ class Resource(ABC):
     def identity(self) -> str:
         """Equal for equal content, as far as can be told without reading a file: name, size and time of change."""
 
+    @property
+    def tells_changes(self) -> bool:
+        """Whether ``identity`` is another one whenever the content is: not where only a part of it is known."""
+        return True
+
     @abstractmethod
     def read(self, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes from ``offset``; fewer than ``length`` at the end. Raises ``SourceChangedError``."""

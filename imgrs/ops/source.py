@@ -39,6 +39,10 @@ class Open(Source):
         return _opened, (pickle.dumps(self.reader), self.shrink)
 
     @property
+    def lasting(self) -> bool:  # type: ignore[override]  # known per file, not per class
+        return self.reader.lasting
+
+    @property
     def reads_regions(self) -> bool:  # type: ignore[override]  # known per file, not per class
         return self.reader.reads_regions
 
@@ -146,6 +150,7 @@ class FromArray(Source):
 class FromDask(Source):
     """A Dask array with three axes, computed chunk by chunk as tiles need it."""
 
+    lasting = False  # its name may stay while what it reads changes
     array: Any = field(repr=False, compare=False)  # a dask.array.Array, which has no type information
     spec: Spec = field(repr=False)
     dask_name: str

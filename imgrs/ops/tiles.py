@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable
 from functools import cached_property
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,15 @@ def identity(tile: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return tile
 
 
+def _body(code: CodeType) -> str:
+    """A digest of what a function does, but for what the names in it stand for."""
+    parts = [code.co_code, code.co_names]
+    for constant in code.co_consts:
+        known = sorted(map(repr, constant)) if isinstance(constant, frozenset) else repr(constant)
+        parts.append(_body(constant) if isinstance(constant, CodeType) else known)
+    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+
+
 @op
 class MapTiles(Window):
     """Call ``function`` on each padded tile, as a public array; ``mode`` is the result's, None the input's."""
@@ -41,19 +52,30 @@ class MapTiles(Window):
 
     @cached_property
     def encoded(self) -> bytes:
-        """By Dask's deterministic token of the function; where it has none, one that holds in this process only."""
-        from dask.base import tokenize
-        from dask.tokenize import TokenizationError
-
-        try:
-            token = tokenize(self.function, ensure_deterministic=True)
-        except TokenizationError:
+        """By Dask's deterministic token of the function, and its code; without one, by what holds in this process only."""
+        token = self._token
+        if token is None:
             token = f"process-{id(self.function)}"
             warnings.warn(
                 f"map_tiles: {self._label()} has no deterministic token; its results are known in this process only",
                 stacklevel=2,
             )
-        return f"{self.name} {self.version} {token} {self.reach} {self.mode}".encode()
+        code = getattr(self.function, "__code__", None)  # the token of what can be imported is its name
+        return f"{self.name} {self.version} {token} {code and _body(code)} {self.reach} {self.mode}".encode()
+
+    @property
+    def lasting(self) -> bool:  # type: ignore[override]  # known per function, not per class
+        return self._token is not None
+
+    @cached_property
+    def _token(self) -> str | None:
+        from dask.base import tokenize
+        from dask.tokenize import TokenizationError
+
+        try:
+            return str(tokenize(self.function, ensure_deterministic=True))
+        except TokenizationError:
+            return None
 
     @property
     def margin(self) -> tuple[int, int]:

@@ -7,7 +7,8 @@ tried; the quickest plan that fits the memory limit wins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from imgrs.config import Settings
@@ -18,6 +19,7 @@ from imgrs.graph.rewrite import Firing
 from imgrs.ops.source import FromArray, FromDask
 from imgrs.optimize import optimize
 from imgrs.plan import cost
+from imgrs.plan.caching import digests, fewer, worth_storing
 from imgrs.plan.layout import LARGEST_FOOTPRINT, SIDE, SMALLEST
 from imgrs.plan.measure import WORTH, Measured, room_for_shared
 from imgrs.plan.stages import ANYWHERE, Forecast, Plan, Sink, Stage
@@ -39,6 +41,25 @@ def plan(outputs: Sequence[Node], settings: Settings, sinks: Sequence[Sink] = ()
     """
     after, trace = optimize(tuple(outputs), settings.optimizer)
     sinks = tuple(sinks) or (ANYWHERE,) * len(after)
+    stored = worth_storing(after, settings)
+    while stored:
+        with suppress(MemoryBudgetError):
+            found = _quickest(tuple(outputs), after, trace, settings, sinks, digests(stored))
+            if not found.scratch:
+                return found
+        stored = fewer(stored)  # not everything that is stored, and held for later stages, fits
+    return _quickest(tuple(outputs), after, trace, settings, sinks, {})
+
+
+def _quickest(
+    outputs: tuple[Node, ...],
+    after: tuple[Node, ...],
+    trace: tuple[Firing, ...],
+    settings: Settings,
+    sinks: Sequence[Sink],
+    stored: Mapping[Node, str],
+) -> Plan:
+    """The quickest plan that fits, in which some nodes are stored in a cache. Raises ``MemoryBudgetError``."""
     unsplit = sum(node.spec.nbytes for node in _must_be_whole(after)[1] if not _streamed(node, settings))
     best: Plan | None = None
     spilled: Plan | None = None
@@ -47,7 +68,7 @@ def plan(outputs: Sequence[Node], settings: Settings, sinks: Sequence[Sink] = ()
     for side in _sides(after, settings, sinks):
         if best is not None and not _quicker(ideal, best):
             break
-        draft, measured = _draft(tuple(outputs), after, trace, settings, side, sinks)
+        draft, measured = _draft(outputs, after, trace, settings, side, sinks, stored)
         ideal = measured.ideal / 1e9 / settings.workers
         bounded = measured.largest <= LARGEST_FOOTPRINT or settings.chunks is not None
         fits = bounded and draft.forecast.peak_bytes <= settings.memory_limit
@@ -113,20 +134,22 @@ def _draft(
     settings: Settings,
     side: tuple[int, int],
     sinks: Sequence[Sink],
+    stored: Mapping[Node, str],
 ) -> tuple[Plan, Measured]:
     """A plan with output tiles of ``side``, whether or not it fits, and what it was made from."""
-    externals, kept = _must_be_whole(after)
-    measured = Measured(after, externals, kept, side, sinks, settings)
+    externals, whole = _must_be_whole(after)
+    kept = {node: whole.get(node, "cached") for node in walk(after) if node in whole or node in stored}
+    measured = Measured(after, externals, kept, side, sinks, settings, stored)
     if len(after) > 1 and (again := measured.read_again()):
         kept = measured.in_order(again)
-        measured = Measured(after, externals, kept, side, sinks, settings)
+        measured = Measured(after, externals, kept, side, sinks, settings, stored)
     for _ in range(CUTS):
-        room = settings.memory_limit // 2 - sum(node.spec.nbytes for node in kept)
+        room = settings.memory_limit // 2 - sum(node.spec.nbytes for node in kept if node not in stored)
         found = measured.worth_keeping(room, settings.on_this_host)
         if found is None:
             break
         kept = measured.in_order([found])
-        measured = Measured(after, externals, kept, side, sinks, settings)
+        measured = Measured(after, externals, kept, side, sinks, settings, stored)
     forecast = _forecast(measured, settings)
     return Plan(before, after, trace, settings, measured.stages, measured.slots, forecast), measured
 
@@ -168,7 +191,7 @@ def _forecast(measured: Measured, settings: Settings, scratch: bool = False) -> 
         if isinstance(node.op, Source) and measured.needed[node]:
             whole = node.op.stored_bytes(node.spec.region)
             stored += whole
-            read += whole if node in measured.kept else measured.read(node)
+            read += measured.read(node) if node.op.reads_regions else whole
     per_byte = cost.SCRATCH_WRITE + cost.SCRATCH_READ if scratch else cost.KEEP_WRITE + cost.KEEP_READ
     keeping = per_byte * sum(measured.decoded[node] * node.spec.pixel_bytes for node in measured.kept)
     return Forecast(

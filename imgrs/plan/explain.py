@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from imgrs.cache import Cache
 from imgrs.graph.rewrite import Firing
 from imgrs.graph.text import listing
+from imgrs.plan.caching import entry
 from imgrs.plan.stages import Plan, Stage
+from imgrs.sizes import size_text
 from imgrs.types import Region
 
 
@@ -46,7 +49,34 @@ def _stage(number: int, stage: Stage, plan: Plan) -> str:
     if stage.by_rows:
         where += f" in {stage.tasks} row{'s' if stage.tasks > 1 else ''}"
     because = "" if stage.kind == "output" else f" ({stage.reason})"
+    if stage.stored:
+        there, tiles_stored = _found(stage, plan)
+        because = f"{because[:-1]}; {there} of {tiles_stored} in the cache)"
     return f"{number}. {makes}: {tiles}, margin {_margin(stage)}, {where}{because}"
+
+
+def _found(stage: Stage, plan: Plan) -> tuple[int, int]:
+    """How many tiles of a stage are in the cache, and of how many."""
+    cache = plan.settings.cache_in_use
+    regions = [stage.grid.region(*cell) for cell in stage.grid.cells]
+    keys = [
+        entry(digest, region)
+        for node, digest in zip(stage.nodes, stage.stored, strict=True)
+        for region in ([node.spec.region] if stage.kind == "fold" else regions)
+    ]
+    return sum(cache is not None and cache.holds(key) for key in keys), len(keys)
+
+
+def _cache(plan: Plan, cache: Cache) -> str:
+    """What becomes of a cache."""
+    if plan.settings.cache_in_use is None:
+        return "not used: one in memory is for threads; give imgrs.Cache a folder"
+    stored = [_found(stage, plan) for stage in plan.stages if stage.stored]
+    if not stored:
+        return "not used: nothing here is worth storing, or it would not fit memory_limit while it is handed on"
+    there, tiles = (sum(counts) for counts in zip(*stored, strict=True))
+    where = "beside that memory" if cache.folder is None else f"in {cache.folder}"
+    return f"{there} of {tiles} tiles are there; up to {size_text(cache.limit)} {where}"
 
 
 def _clipped(tile: tuple[int, int], width: int, height: int) -> str:
@@ -79,14 +109,8 @@ def _forecast(plan: Plan, costs: bool) -> str:
         f"reads     {size_text(forecast.read_bytes)} of {size_text(forecast.stored_bytes)}",
         f"memory    {size_text(forecast.peak_bytes)} at the peak, {size_text(forecast.kept_bytes)} of it kept",
     ]
+    if plan.settings.cache is not None:
+        lines.append(f"cache     {_cache(plan, plan.settings.cache)}")
     if costs:
         lines.append(f"time      about {forecast.seconds:.2g} s with {plan.settings.workers} workers")
     return "\n".join(lines)
-
-
-def size_text(size: int) -> str:
-    """Bytes as people read them: ``"1.5 MiB"``."""
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size} B"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from imgrs.config import Settings
@@ -12,7 +12,8 @@ from imgrs.graph.node import Node, walk
 from imgrs.graph.op import Source
 from imgrs.io import segments
 from imgrs.plan import cost
-from imgrs.plan.layout import stages_of
+from imgrs.plan.caching import stored_side
+from imgrs.plan.layout import flowing, stages_of
 from imgrs.plan.memory import footprint
 from imgrs.plan.program import add
 from imgrs.plan.stages import Sink, Stage, areas
@@ -49,12 +50,15 @@ class Measured:
         side: tuple[int, int],
         sinks: Sequence[Sink],
         settings: Settings,
+        stored: Mapping[Node, str],
     ) -> None:
         self.order = walk(after)
         self.place = {node: i for i, node in enumerate(self.order)}
         self.kept = kept
         self.slots = {node: i for i, node in enumerate([*externals, *kept])}
-        self.stages = stages_of(after, self.slots, kept, side, sinks, settings.shares_memory)
+        self.stages = stages_of(
+            after, self.slots, kept, side, sinks, settings.shares_memory, stored, stored_side(settings)
+        )
         self._settings = settings
         self._room = room_for_shared(settings)
         self._rows: dict[Node, list[_Rows]] = {}
@@ -98,8 +102,8 @@ class Measured:
                 self.footprints[index] = max(self.footprints[index], footprint(stage.program, needed, folds))
                 self.largest = max(self.largest, *needed)
         grid = stage.grid
-        scale = grid.width * grid.height / sum(region.area for region in sampled)
-        whole = stage.demand(Region(0, 0, grid.width, grid.height))
+        scale = grid.box.area / sum(region.area for region in sampled)
+        whole = stage.demand(grid.box)
         made: Counter[Node] = Counter()
         for node, total, strips, regions in zip(stage.order, totals, decoded, whole, strict=True):
             if node in self.slots and (stage.kind == "output" or node not in stage.nodes):
@@ -154,9 +158,19 @@ class Measured:
         """Bytes of kept pixels that are in memory at a time; in a run with ``scratch`` files, none."""
         if scratch:
             return 0
-        streamed = {stage.nodes[0]: stage for stage in self.stages if stage.streamed}
-        rows = {node: self._rows_held(streamed[node]) if node in streamed else node.spec.height for node in self.kept}
-        return sum(count * node.spec.width * node.spec.pixel_bytes for node, count in rows.items())
+        in_order = flowing(self.stages) if self._settings.shares_memory else set()
+        total = 0
+        for stage in self.stages:
+            if stage.kind != "output":
+                node, box = stage.nodes[0], stage.grid.box
+                flows = stage.streamed or node in in_order
+                rows = min(box.height, self._rows_held(stage)) if flows else box.height
+                total += (
+                    rows * box.width * node.spec.pixel_bytes
+                    if stage.kind != "fold"
+                    else sum(fold.spec.nbytes for fold in stage.nodes)
+                )
+        return total
 
     def _rows_held(self, decoding: Stage) -> int:
         """How many rows of a file that is decoded in turn wait for the tiles that need them, or are being decoded."""

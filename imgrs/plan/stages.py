@@ -20,6 +20,8 @@ class Grid:
     width: int
     height: int
     tile: tuple[int, int]
+    within: Region | None = None
+    """Where tiles are needed; None for everywhere."""
 
     @property
     def columns(self) -> int:
@@ -31,11 +33,21 @@ class Grid:
 
     @property
     def count(self) -> int:
-        return self.columns * self.rows
+        return self.columns * self.rows if self.within is None else len(self.cells)
+
+    @property
+    def box(self) -> Region:
+        """What all tiles that are needed cover."""
+        if self.within is None:
+            return Region(0, 0, self.width, self.height)
+        cells = self.cells
+        return self.region(*cells[0]) | self.region(*cells[-1])
 
     @property
     def cells(self) -> list[tuple[int, int]]:
-        """Every (row, column), row by row."""
+        """Every (row, column) that is needed, row by row."""
+        if self.within is not None:
+            return self.meeting(self.within)
         return [(row, column) for row in range(self.rows) for column in range(self.columns)]
 
     def region(self, row: int, column: int) -> Region:
@@ -52,6 +64,9 @@ class Grid:
 
     def sampled(self, most: int) -> list[Region]:
         """At most ``most`` squared tiles, spread evenly, the first and last of each axis among them."""
+        if self.within is not None:
+            cells = self.cells
+            return [self.region(*cells[i]) for i in _spread(len(cells), most * most)]
         rows, columns = _spread(self.rows, most), _spread(self.columns, most)
         return [self.region(row, column) for row in rows for column in columns]
 
@@ -126,6 +141,8 @@ class Stage:
     sink: Sink = ANYWHERE
     outputs: tuple[int, ...] = ()
     """Which of the outputs that were asked for this stage makes, by their places."""
+    stored: tuple[str, ...] = ()
+    """Under which digest the tiles of each of ``nodes`` are kept in the cache; empty where they are not."""
 
     @property
     def by_rows(self) -> bool:

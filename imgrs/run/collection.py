@@ -100,7 +100,7 @@ class Collection:
         """The name of this image's keys, the stage that makes it, and the graph."""
         from imgrs.plan.choose import plan
 
-        settings = replace(config.settings(), scheduler="distributed")  # the graph may go to any
+        settings = replace(config.settings(), scheduler="distributed", cache=None)  # the graph may go to any
         made = plan([self._node], settings)
         stage = made.stage_of(0)
         name = f"imgrs-{self._node.key}-{settings.optimizer}-{stage.grid.tile[0]}x{stage.grid.tile[1]}"

@@ -9,6 +9,7 @@ import signal
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
@@ -319,7 +320,8 @@ def scratch_folder(made: Plan) -> Iterator[str | None]:
 def local_names(made: Plan) -> Callable[[Node], str]:
     """Names for a graph that lives for one call: numbers here, digests where a cluster may meet them again."""
     if not made.settings.shares_memory:
-        return lambda node: node.key
+        run = f"-{uuid.uuid4().hex}" if any(stage.stored for stage in made.stages) else ""
+        return lambda node: f"{node.key}{run}"  # what is found in a cache makes other tasks than what is not
     numbers = itertools.count()
     names: dict[Node, str] = {}
 

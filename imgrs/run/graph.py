@@ -5,16 +5,20 @@ One task makes one output tile: it reads what the tile needs, runs the whole cha
 
 from __future__ import annotations
 
+import bisect
+import functools
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from imgrs.graph.node import Node
 from imgrs.graph.op import Fold, Source
 from imgrs.ops.source import FromArray, FromDask
+from imgrs.plan.layout import flowing
 from imgrs.plan.program import Supplied
 from imgrs.plan.stages import Grid, Plan, Stage
+from imgrs.run.caching import Fetch, Lookup
 from imgrs.run.tasks import DecodeToScratch, Decoding, Finish, Gather, Pick, Stop, Then, ToScratch, Work, make
 from imgrs.types import Region
 
@@ -56,6 +60,7 @@ class Builder:
         """Which stage a program belongs to, and a name that keys of pieces of a file begin with."""
         self._named = named
         self._scratch = scratch
+        self._lookup = Lookup(plan.settings.cache_in_use, plan) if plan.settings.cache_in_use is not None else None
         self._providers: dict[int, Provider] = {}
         self._decodings: list[Decoding] = []
         self._stop = Stop() if plan.settings.shares_memory else None
@@ -68,10 +73,8 @@ class Builder:
             elif isinstance(node.op, FromDask):
                 self._providers[slot] = self._dask(node.op)
         for stage in plan.stages:
-            if stage.kind == "fold":
-                self._fold(stage)
-            elif stage.kind != "output":
-                self._keep(stage)
+            if stage.kind != "output":
+                self._provide(stage)
 
     def outputs(
         self, stage: Stage, then: Then | None, key: Callable[[int, int], Key], wait: Callable[[int], Sequence[Key]]
@@ -127,7 +130,40 @@ class Builder:
             for covered, key in dict(found).items():
                 yield slot, covered, key
 
-    def _keep(self, stage: Stage) -> None:
+    def _provide(self, stage: Stage) -> None:
+        """Say where the blocks of what a stage makes come from, and add the tasks that make them.
+
+        In a run with a cache they are added when they are asked for, so that nothing is added for what is found there.
+        """
+        add = self._fold if stage.kind == "fold" else self._keep
+        if self._lookup is None:
+            provided = add(stage)
+            self._providers.update({self.plan.slots[node]: provided[node] for node in stage.nodes})
+            return
+        later = functools.cache(functools.partial(add, stage))
+        for place, node in enumerate(stage.nodes):
+            digest = stage.stored[place] if stage.stored else None
+            self._providers[self.plan.slots[node]] = self._stored(stage, node, digest, later)
+
+    def _stored(
+        self, stage: Stage, node: Node, digest: str | None, later: Callable[[], Mapping[Node, Provider]]
+    ) -> Provider:
+        """Blocks from the cache, where ``digest`` says under which name, or else of what ``later`` adds."""
+        grid = Grid(*node.spec.size, node.spec.size) if stage.kind == "fold" else stage.grid
+        name = f"{self.stage_name(stage)}-{stage.nodes.index(node)}" if stage.kind == "fold" else self.stage_name(stage)
+
+        def key(row: int, column: int) -> Key:
+            if digest is None:
+                return later()[node].key(row, column)
+            stored, region = (name, row, column, "stored"), grid.region(row, column)
+            if stored not in self.graph:
+                assert self._lookup is not None
+                self.graph[stored] = self._lookup.tile(node, digest, region, lambda: later()[node].key(row, column))
+            return stored
+
+        return Provider(grid, key)
+
+    def _keep(self, stage: Stage) -> Mapping[Node, Provider]:
         name = self.stage_name(stage)
         self._places[name] = self._place(stage)
         (node,) = stage.nodes
@@ -138,9 +174,18 @@ class Builder:
         else:
             program = self._program(stage)
             then = ToScratch(self._scratch) if self._scratch else None
+
+            def add(row: int, column: int) -> Key:
+                key = (name, row, column)
+                if key not in self.graph:
+                    self.graph[key] = self._task(stage, program, stage.grid.region(row, column), then)
+                return key
+
+            if self._lookup is not None:
+                return {node: Provider(stage.grid, add)}
             for cell in stage.grid.cells:
-                self.graph[(name, *cell)] = self._task(stage, program, stage.grid.region(*cell), then)
-        self._providers[self.plan.slots[node]] = Provider(stage.grid, lambda row, column: (name, row, column))
+                add(*cell)
+        return {node: Provider(stage.grid, lambda row, column: (name, row, column))}
 
     def _decode_in_turn(self, stage: Stage) -> None:
         name = self.stage_name(stage)
@@ -152,9 +197,13 @@ class Builder:
         for row, _ in stage.grid.cells:
             self.graph[(name, row, 0)] = (decoding, stage.grid.region(row, 0), *before)
             before = [(name, row, 0)]
+        self._in_turn[name] = stage.grid.rows, self._ahead(stage)
+
+    def _ahead(self, stage: Stage) -> int:
+        """For how many tiles more than those that are being made a stage may work that hands them some rows."""
+        (node,) = stage.nodes
         readers = [reader for reader in self.plan.stages if node in reader.order and reader is not stage]
-        ahead = max((reader.side_by_side(self.plan.settings.workers) for reader in readers), default=1)
-        self._in_turn[name] = stage.grid.rows, ahead
+        return max((reader.side_by_side(self.plan.settings.workers) for reader in readers), default=1)
 
     def close(self) -> None:
         """Stop what still runs, and let go of files that are open between tasks: when the run has ended, or failed."""
@@ -169,23 +218,44 @@ class Builder:
         While a tile is not done, only what the next row of tiles needs is decoded. Tiles are in order in the graph, and none
         waits for one behind it, so that nothing waits for itself.
         """
+        waits: list[tuple[Key, Key]] = []
         for name, (pieces, ahead) in self._in_turn.items():
-            tiles: list[tuple[Key, int]] = []
-            reached = 0
-            for key, task in self.graph.items():
-                if isinstance(task, tuple) and key[:1] != (name,):
-                    needed = [
-                        argument[1] for argument in task if isinstance(argument, tuple) and argument[:1] == (name,)
-                    ]
-                    if needed:
-                        reached = max(reached, *needed)
-                        tiles.append((key, reached))
+            tiles = self._tiles_that_need(name)
             for (tile, _), (_, reached) in zip(tiles, tiles[ahead:], strict=False):
                 if reached + 1 < pieces:
-                    self.graph[(name, reached + 1, 0)] += (tile,)
+                    waits.append(((name, reached + 1, 0), tile))
+        in_order = flowing(self.plan.stages) if self._lookup is not None and self.plan.settings.shares_memory else ()
+        for stage in self.plan.stages:
+            if stage.kind == "keep" and stage.nodes[0] in in_order:
+                waits += self._held_back(stage)
+        for key, tile in waits:  # all at once: what is only waited for is not needed
+            self.graph[key] += (tile,)
         return self.graph
 
-    def _fold(self, stage: Stage) -> None:
+    def _held_back(self, stage: Stage) -> Iterator[tuple[Key, Key]]:
+        """What of a stored stage is to be made, or read from a folder, only after which tile: one of some rows above."""
+        name, ahead = self.stage_name(stage), self._ahead(stage)
+        tiles = self._tiles_that_need(name)
+        reached = [row for _, row in tiles]
+        for key, task in self.graph.items():
+            if key[:1] == (name,) and isinstance(task[0], (Fetch, type(make))):
+                last = bisect.bisect_left(reached, key[1]) - 1 - ahead
+                if last >= 0:
+                    yield key, tiles[last][0]
+
+    def _tiles_that_need(self, name: str) -> list[tuple[Key, int]]:
+        """The tasks that take what has this name, in order, each with the last row that it or one before it takes."""
+        tiles: list[tuple[Key, int]] = []
+        reached = 0
+        for key, task in self.graph.items():
+            if isinstance(task, tuple) and key[:1] != (name,):
+                needed = [argument[1] for argument in task if isinstance(argument, tuple) and argument[:1] == (name,)]
+                if needed:
+                    reached = max(reached, *needed)
+                    tiles.append((key, reached))
+        return tiles
+
+    def _fold(self, stage: Stage) -> Mapping[Node, Provider]:
         name, program = self.stage_name(stage), self._program(stage)
         folds = tuple(cast(Fold, node.op) for node in stage.nodes)
         gather = Gather(folds, stage.program.spec)
@@ -199,10 +269,13 @@ class Builder:
             groups = [level[i : i + FAN_IN] for i in range(0, len(level), FAN_IN)]
             level = [(f"{name}-sum", depth, i) for i in range(len(groups))]
             self.graph.update({key: (gather.combine, *group) for key, group in zip(level, groups, strict=True)})
+        provided = {}
         for place, node in enumerate(stage.nodes):
             key = f"{name}-{place}"
             self.graph[key] = (Finish(gather, place), level[0])
-            self._providers[self.plan.slots[node]] = Provider(None, _unused, ((node.spec.region, key),))
+            whole = Grid(*node.spec.size, node.spec.size)
+            provided[node] = Provider(whole, lambda row, column, key=key: key)  # type: ignore[misc]
+        return provided
 
     def _array(self, node: Node, op: FromArray) -> Provider:
         spec = op.spec
