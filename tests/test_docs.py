@@ -13,6 +13,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -20,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import imgrs
+from imgrs.cli import main
 from imgrs.image import Image
 
 ROOT = Path(__file__).parent.parent
@@ -98,7 +101,7 @@ def test_the_blocks_of_a_page_run_and_print_what_it_shows(page: str, tmp_path: P
             found = re.search(rf"(^|\n){pattern}(\n|$)", out[line], re.S)
             assert found, f"{page}:{line} prints\n{out[line]}"
     if page == "README.md":
-        (text,) = out.values()
+        text = next(iter(out.values()))
         assert text.count("(4000, 3000) RGB") == 1  # the processes that it starts do none of it again
 
 
@@ -211,6 +214,16 @@ def test_the_extras_that_are_named_are_there() -> None:
 
 
 def test_the_set_up_commands_are_one_line_each() -> None:
-    assert len(fenced("README.md", "sh")) == 2
-    for command in fenced("README.md", "sh"):
-        assert len(command.strip().splitlines()) == 1
+    first, _, last = fenced("README.md", "sh")
+    assert [len(command.strip().splitlines()) for command in (first, last)] == [1, 1]
+
+
+def test_the_shell_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    imgrs.new("RGB", (1000, 800), (200, 120, 40)).save("photo.tif")
+    for line in fenced("README.md", "sh")[1].splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == ".venv/bin/imgrs"
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+    assert imgrs.open("web/photo.jpg").size == imgrs.open("small.png").size == (800, 600)
