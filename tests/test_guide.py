@@ -78,5 +78,31 @@ def test_the_guides_blocks_run_as_written(number: int, photographs: Path) -> Non
                     image.load()
 
 
+PROCESSES = """\
+import dask.config
+from concurrent.futures import ProcessPoolExecutor as Processes
+from multiprocessing import get_context
+pool = Processes(2, get_context("spawn"))
+dask.config.set(pool=pool)
+imgrs.set_options(scheduler="processes")
+"""
+"""One pool of processes for all that a block computes; a block is run as text, which spawned processes do not run again."""
+
+
+@pytest.mark.parametrize(
+    "number", [i for i, block in enumerate(BLOCKS) if "ProcessPoolExecutor" not in block], ids=lambda i: f"block {i}"
+)
+def test_the_guides_blocks_run_in_processes(number: int, photographs: Path) -> None:
+    """All but those that fork processes of their own, which a program with a pool must not."""
+    run = subprocess.run(
+        [sys.executable, "-c", f"{PRELUDE}{PROCESSES}{BLOCKS[number]}\nprint(img.compute().shape, len(pool._processes))"],
+        cwd=photographs, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"\) [12]$", run.stdout.strip()), "no process was started"
+    assert "Error" not in run.stdout
+    assert "failed" not in run.stdout.lower()
+
+
 def test_the_guide_has_fifteen_blocks() -> None:
     assert len(BLOCKS) in (0, 15)  # none where the guide is not there
