@@ -69,6 +69,25 @@ class verb(Generic[P]):  # noqa: N801  # read as a declaration: brightness = ver
         return self._call if image is None else self._call.__get__(image)
 
 
+class _ArrayFunction:
+    """``__array_function__`` as NumPy finds it, which asks the class.
+
+    Images have none: libraries such as xarray ask them for it, and take whatever has it for an array with all of NumPy's
+    indexing. They call ``np.asarray`` instead.
+    """
+
+    def __get__(self, image: Image | None, owner: type[Image]) -> Callable[..., Any]:
+        if image is not None:
+            raise AttributeError(f"{owner.__name__} is not an array; np.asarray(img) is")
+        return _array_function
+
+
+def _array_function(image: Image, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+    from imgrs.bridges.numpy_functions import apply_function
+
+    return apply_function(func, args, kwargs)
+
+
 def _made(op: Callable[..., T], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
     try:
         return op(*args, **kwargs)
@@ -428,15 +447,11 @@ class Image(Collection):
         return NotImplemented
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        name = {"add": "add", "subtract": "subtract", "multiply": "multiply", "absolute": "abs"}.get(ufunc.__name__)
-        if name is None or method != "__call__" or kwargs:
-            return NotImplemented
-        if name == "abs":
-            return abs(self)
-        first, second = inputs
-        if isinstance(first, Image):
-            return first._arithmetic(name, second, False)
-        return self._arithmetic(name, first, name == "subtract")
+        from imgrs.bridges.numpy_functions import apply_ufunc
+
+        return apply_ufunc(ufunc, method, inputs, kwargs)
+
+    __array_function__ = _ArrayFunction()
 
     def __getitem__(self, key: Any) -> Image:
         """NumPy's slicing of rows, columns and bands: ``img[10:20, ::, 0]``; steps must be 1. Clips where ``crop`` raises."""

@@ -1,0 +1,242 @@
+"""Images beside other libraries, each by that library's own calls; and docs/neighbours.md, whose blocks run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dask.array
+import numpy as np
+import numpy.typing as npt
+import pytest
+import xarray
+import xarray.backends.plugins
+
+import imgrs
+from imgrs.bridges import numpy_functions
+from imgrs.image import Image
+from imgrs.ops.source import Open
+from imgrs.types import Pixels, Region
+
+Array = npt.NDArray[Any]
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "neighbours.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[Region]:
+    """The regions of files that are read, as they are."""
+    regions: list[Region] = []
+    original = Open.read
+
+    def recording(op: Open, region: Region) -> Pixels:
+        regions.append(region)
+        return original(op, region)
+
+    monkeypatch.setattr(Open, "read", recording)
+    return regions
+
+
+def ramp(*shape: int, dtype: str = "uint8") -> Array:
+    """Pixels that all differ, as far as the dtype goes."""
+    values = np.random.default_rng(0).permutation(int(np.prod(shape))).reshape(shape)
+    return (values / values.size).astype(dtype) if dtype == "float32" else (values % 65_521).astype(dtype)
+
+
+# NumPy
+
+SHAPES = [(5, 6), (5, 6, 3), (6, 6, 2), (5, 6, 7)]
+MOVES: dict[str, Callable[[Any], Any]] = {
+    "flip rows": lambda a: np.flip(a, 0),
+    "flip columns": lambda a: np.flip(a, axis=1),
+    "flip both": lambda a: np.flip(a, (-np.ndim(a), 1)),
+    "fliplr": np.fliplr,
+    "flipud": np.flipud,
+    "rot90": np.rot90,
+    "rot90 by -1": lambda a: np.rot90(a, -1),
+    "rot90 by 2": lambda a: np.rot90(a, k=2),
+    "rot90 by 4": lambda a: np.rot90(a, 4),
+    "rot90 the other way": lambda a: np.rot90(a, 1, (1, 0)),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", MOVES)
+def test_numpy_moves_are_lazy_verbs(name: str, shape: tuple[int, ...]) -> None:
+    pixels = ramp(*shape)
+    moved = MOVES[name](imgrs.fromarray(pixels))
+    assert isinstance(moved, Image)
+    np.testing.assert_array_equal(moved.compute(), MOVES[name](pixels))
+
+
+NUMBERS: dict[str, Callable[[Any], Any]] = {
+    "min": np.min,
+    "amax": np.amax,
+    "max of bands": lambda a: np.max(a, axis=(0, 1)),
+    "min of bands": lambda a: np.amin(a, (1, 0)),
+    "mean of bands": lambda a: np.mean(a, axis=(0, 1)),
+    "mean": np.mean,
+    "mean of rows": lambda a: np.mean(a, axis=0),
+    "mean in float32": lambda a: np.mean(a, axis=(0, 1), dtype="float32"),
+    "min kept": lambda a: np.min(a, axis=(0, 1), keepdims=True),
+    "max of rows": lambda a: np.max(a, axis=1),
+    "max of what is even": lambda a: np.max(a, where=np.asarray(a) % 2 == 0, initial=0),
+    "flip": np.flip,
+    "flip bands": lambda a: np.flip(a, -1),
+    "rot90 through the last axis": lambda a: np.rot90(a, axes=(0, np.ndim(a) - 1)),
+    "percentile": lambda a: np.percentile(a, 5),
+    "concatenate": lambda a: np.concatenate([a, a[1:3]]),
+    "stack": lambda a: np.stack((a, np.asarray(a), a)),
+    "where": lambda a: np.where(np.asarray(a) > 9, a, 0),
+    "sum by keyword": lambda a: np.sum(a=a, axis=0),
+    "array_equal": lambda a: np.array_equal(a, np.asarray(a)),
+    "shape": np.shape,
+    "ndim": np.ndim,
+    "size": np.size,
+    "size of rows": lambda a: np.size(a, 0),
+    "result_type": lambda a: np.result_type(a, np.int16),
+    "isrealobj": np.isrealobj,
+    "zeros_like": np.zeros_like,
+    "ones_like": lambda a: np.ones_like(a, dtype="float64"),
+}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numpy_functions_give_what_they_give_for_arrays(name: str, shape: tuple[int, ...], dtype: str) -> None:
+    pixels = ramp(*shape, dtype=dtype)
+    found, wanted = NUMBERS[name](imgrs.fromarray(pixels)), NUMBERS[name](pixels)
+    found, wanted = np.asarray(found), np.asarray(wanted)
+    assert found.dtype == wanted.dtype
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_numpy_functions_work_on_statistics() -> None:
+    statistic = imgrs.fromarray(ramp(5, 6, 3)).extrema()
+    np.testing.assert_array_equal(np.flip(statistic, 0), statistic.compute()[::-1])
+    assert np.max(statistic) == 89
+
+
+def unreadable() -> Image:
+    """An image that cannot be computed."""
+
+    def fails(pixels: Array) -> Array:
+        raise AssertionError("computed")
+
+    return imgrs.fromarray(ramp(300, 400, 3)).map_tiles(fails)
+
+
+def test_facts_and_moves_compute_nothing() -> None:
+    img: Any = unreadable()
+    assert np.shape(img) == (300, 400, 3)
+    assert np.size(img) == 360_000
+    assert np.zeros_like(img).shape == (300, 400, 3)
+    assert np.rot90(img).size == (300, 400)
+    with pytest.raises(imgrs.ComputeError, match="computed"):
+        np.median(img)
+    with pytest.raises(np.exceptions.AxisError):
+        np.flip(img, 3)
+
+
+def test_extremes_and_means_of_large_images_are_made_tile_by_tile() -> None:
+    img = imgrs.new("RGB", (6000, 6000), (3, 4, 5))
+    with imgrs.options(memory_limit="64MiB"):
+        assert np.max(img) == 5
+        assert np.mean(img, axis=(0, 1)).tolist() == [3.0, 4.0, 5.0]
+        with pytest.raises(imgrs.MemoryBudgetError, match=r"^np\.percentile: needs whole arrays, 103\.0 MiB .*asarray"):
+            np.percentile(img, 5)
+
+
+def test_images_that_one_function_takes_are_computed_in_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[int] = []
+
+    def counting(*images: Image) -> list[Array]:
+        runs.append(len(images))
+        return imgrs.compute_all(*images)
+
+    monkeypatch.setattr(numpy_functions, "compute_all", counting)
+    img = imgrs.fromarray(ramp(5, 6))
+    np.testing.assert_array_equal(np.vstack([img, img + 1, [img][0]])[5:10], ramp(5, 6) + 1)
+    assert runs == [2]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda img, array: np.copyto(img, array),
+        lambda img, array: np.putmask(img, array > 3, 0),
+        lambda img, array: np.sum(array, axis=0, out=img),
+        lambda img, array: np.clip(array, 0, 9, img),
+        lambda img, array: np.fill_diagonal(img, 0),
+    ],
+)
+def test_nothing_is_written_into_an_image(call: Callable[[Any, Array], Any]) -> None:
+    pixels = ramp(6, 6)
+    img = imgrs.fromarray(pixels)
+    with pytest.raises(TypeError, match=r"would write into an image, which never changes; write into np.array\(img\)"):
+        call(img, pixels)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda img, array: np.sqrt(img), r"^np\.sqrt: of ufuncs, images take add, .*np\.sqrt\(np\.asarray\(img\)"),
+        (lambda img, array: np.add.reduce(img), r"^np\.add\.reduce: of ufuncs"),
+        (lambda img, array: img + array, r"^np\.add: takes no image beside an array; imgrs\.fromarray\(array\)"),
+        (lambda img, array: array == img, r"^np\.equal: takes no image beside an array"),
+        (lambda img, array: np.add(img, 3, out=array), r"^np\.add: takes no out with an image; np\.add\(np\.asarray"),
+        (lambda img, array: np.add(array, 3, out=img), r"^np\.add: "),
+        (lambda img, array: np.add(img, "3"), r"^np\.add: takes no such operands with an image"),
+        (lambda img, array: np.absolute(img, dtype="uint8"), r"^np\.absolute: takes no dtype with an image"),
+    ],
+)
+def test_other_ufuncs_say_the_way_out(call: Callable[[Any, Array], Any], told: str) -> None:
+    pixels = ramp(6, 6)
+    with pytest.raises(imgrs.ArgumentTypeError, match=told):
+        call(imgrs.fromarray(pixels), pixels.copy())
+
+
+def test_ufuncs_that_are_operators_stay_lazy() -> None:
+    pixels = ramp(5, 6, 3)
+    img = imgrs.fromarray(pixels)
+    for made, exact in (
+        (np.add(img, 200), np.minimum(pixels.astype(int) + 200, 255)),
+        (np.subtract(50, img), np.maximum(50 - pixels.astype(int), 0)),
+        (np.multiply(img, img), np.minimum(pixels.astype(int) ** 2, 255)),
+        (np.absolute(img), pixels),
+    ):
+        assert isinstance(made, Image)
+        np.testing.assert_array_equal(made.compute(), exact)
+
+
+class Other:
+    """An array of another library."""
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> str:
+        return f"{ufunc.__name__} of {len(inputs)}"
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> str:
+        return f"{func.__name__} of {[type(value).__name__ for value in args[0]]}"
+
+
+def test_other_libraries_are_asked() -> None:
+    img: Any = imgrs.fromarray(ramp(5, 6))
+    other: Any = Other()
+    assert np.hypot(img, other) == "hypot of 2"
+    assert np.add(img, other) == "add of 2"
+    assert np.concatenate([img, other]) == "concatenate of ['ndarray', 'Other']"
+    summed = np.concatenate([img, dask.array.ones((5, 6), dtype=np.uint8)])
+    assert isinstance(summed, dask.array.Array)
+    np.testing.assert_array_equal(summed.compute()[:5], ramp(5, 6))
+
+
+def test_libraries_that_look_for_arrays_compute_images_as_before() -> None:
+    pixels = ramp(5, 6)
+    img: Any = imgrs.fromarray(pixels)
+    assert not hasattr(img, "__array_function__")
+    data = xarray.DataArray(img, dims=("y", "x"))
+    assert isinstance(data.data, np.ndarray)
+    np.testing.assert_array_equal(data.isel(y=slice(None, None, -2)), pixels[::-2])
+    np.testing.assert_array_equal(dask.array.asarray(img), pixels)
