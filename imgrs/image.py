@@ -27,6 +27,7 @@ from imgrs.run.collection import Collection
 if TYPE_CHECKING:
     import networkx
     import PIL.Image
+    import xarray
 
     from imgrs.pipelines import Pipeline
     from imgrs.profile import Profile
@@ -588,6 +589,22 @@ class Image(Collection):
         sides = list(itertools.takewhile(lambda side: side < longest / 2, (side * 4**i for i in itertools.count())))
         settings = config.settings(**options)
         return (_step(image, self, settings) for image in (*map(self.preview, sides), self))
+
+    # Neighbors: see docs/neighbours.md
+
+    def to_xarray(self) -> xarray.DataArray:
+        """The image as a lazy ``xarray.DataArray`` on Dask with the axes y, x and band; nothing is computed.
+
+        Bands are labeled by their letters, rows and columns are counted. ``attrs`` has the mode and the metadata, flat:
+        ``"exif.Model"``. Needs the extra ``xarray``.
+
+        >>> import imgrs
+        >>> imgrs.new("RGB", (640, 480), 7).to_xarray().sel(band="R").sizes
+        Frozen({'y': 480, 'x': 640})
+        """
+        from imgrs.bridges.labeled import to_xarray
+
+        return to_xarray(self)
 
     # The graph
 

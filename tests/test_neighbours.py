@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import io
+import os
+import pickle
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -240,3 +245,96 @@ def test_libraries_that_look_for_arrays_compute_images_as_before() -> None:
     assert isinstance(data.data, np.ndarray)
     np.testing.assert_array_equal(data.isel(y=slice(None, None, -2)), pixels[::-2])
     np.testing.assert_array_equal(dask.array.asarray(img), pixels)
+
+
+# xarray
+
+
+def test_xarray_gets_a_lazy_array_with_named_axes(photo: Array) -> None:
+    data = imgrs.fromarray(photo).rotate90().to_xarray()
+    assert data.dims == ("y", "x", "band")
+    assert isinstance(data.data, dask.array.Array)
+    np.testing.assert_array_equal(data.sel(band="G").isel(y=slice(3, 9)), np.rot90(photo)[3:9, :, 1])
+    assert unreadable().to_xarray().sizes == {"y": 300, "x": 400, "band": 3}
+    assert imgrs.fromarray(photo[..., 0]).to_xarray().dims == ("y", "x")
+    assert "band" not in imgrs.fromarray(ramp(5, 6, 7)).to_xarray().coords
+    with pytest.raises(imgrs.ArgumentError, match="to_xarray: needs an image, not a statistic"):
+        imgrs.fromarray(photo).mean().to_xarray()
+
+
+def test_xarray_gets_metadata_that_netcdf_can_hold(tmp_path: Path) -> None:
+    from tests.samples import photograph
+
+    file = io.BytesIO()
+    imgrs.new("L", (8, 6), 7).save(file, "jpeg", exif=photograph(), dpi=(72, 72))
+    data = imgrs.open(file.getvalue()).to_xarray()
+    assert data.attrs["mode"] == "L"
+    assert data.attrs["exif.Make"] == "Maker"
+    assert data.attrs["dpi"] == [72, 72]
+    data.astype("int16").to_netcdf(tmp_path / "a.nc", engine="scipy")
+    assert xarray.open_dataarray(tmp_path / "a.nc", engine="scipy").attrs["exif.Make"] == "Maker"
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """xarray knows the engine by the entry point that pyproject.toml declares, as when the package is installed."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["xarray.backends"]
+    if not importlib.metadata.entry_points(group="xarray.backends", name="imgrs"):
+        folder = tmp_path / "site" / "declared-1.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: declared\nVersion: 1\n")
+        lines = [f"{name} = {where}" for name, where in declared.items()]
+        (folder / "entry_points.txt").write_text("\n".join(["[xarray.backends]", *lines]))
+        monkeypatch.syspath_prepend(str(folder.parent))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder.parent), str(ROOT)]))
+        xarray.backends.plugins.list_engines.cache_clear()
+    return "imgrs"
+
+
+INDEXES: list[dict[str, Any]] = [
+    {"y": slice(10, 20), "x": slice(30, 31)},
+    {"y": 5},
+    {"y": -1, "x": -3, "band": 2},
+    {"y": slice(None, None, 3), "x": slice(5, 90, 7)},
+    {"y": slice(None, None, -2), "x": slice(90, 5, -7), "band": slice(None, None, -1)},
+    {"y": [5, 3, 40], "x": [1, 0]},
+    {"y": slice(4, 4)},
+]
+
+
+def test_xarray_opens_files_by_engine_and_reads_what_is_asked_for(
+    engine: str, photo: Array, photo_tiff: Path, read: list[Region]
+) -> None:
+    found = xarray.open_dataset(photo_tiff, engine=engine)
+    data = found["image"]
+    assert read == []
+    assert data.sizes == {"y": 300, "x": 451, "band": 3}
+    assert data.attrs["mode"] == "RGB"
+    plain = xarray.DataArray(photo, {"band": ["R", "G", "B"]}, ("y", "x", "band"))
+    for index in INDEXES:
+        xarray.testing.assert_equal(data.isel(index), plain.isel(index))
+    assert sum(region.area for region in read) > 0
+    read.clear()
+    assert found["image"].isel(y=slice(0, 10), x=slice(0, 10)).sum() == photo[:10, :10].sum()
+    assert sum(region.area for region in read) == 100
+
+
+def test_xarray_chunks_are_whole_tiles_of_the_file(engine: str, tmp_path: Path) -> None:
+    path = tmp_path / "tiled.tif"
+    imgrs.new("RGB", (3000, 2000), (1, 2, 3)).save(path, tile=240)
+    data = xarray.open_dataset(path, engine=engine, chunks={})["image"]
+    assert data.chunks == ((960, 960, 80), (960, 960, 960, 120), (3,))
+    assert data.isel(band=2).sum().compute() == 3 * 3000 * 2000
+    pickle.loads(pickle.dumps(data))
+    with xarray.open_dataset(path, engine=engine, drop_variables="image") as empty:
+        assert "image" not in empty
+
+
+def test_xarray_passes_the_options_of_open(engine: str, tmp_path: Path) -> None:
+    from tests.samples import photograph
+
+    path = tmp_path / "turned.jpg"
+    imgrs.new("L", (80, 60), 7).save(path, exif=photograph())
+    assert xarray.open_dataset(path, engine=engine, orient=True)["image"].sizes == {"y": 80, "x": 60}
+    with pytest.raises(imgrs.ArgumentError, match="page"):
+        xarray.open_dataset(path, engine=engine, page=3)
