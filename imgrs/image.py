@@ -25,6 +25,7 @@ from imgrs.ops import arithmetic, bands, color, filter, geometry, resample, sour
 from imgrs.run.collection import Collection
 
 if TYPE_CHECKING:
+    import dask.array
     import networkx
     import PIL.Image
     import xarray
@@ -605,6 +606,26 @@ class Image(Collection):
         from imgrs.bridges.labeled import to_xarray
 
         return to_xarray(self)
+
+    def to_multiscale(self, smallest: int = 512) -> list[dask.array.Array]:
+        """The image and smaller copies, each half as large, as lazy Dask arrays: what viewers such as napari take.
+
+        ``napari.view_image(img.to_multiscale(), multiscale=True)``. Copies are made until the longer side is at most
+        ``smallest`` pixels, by ``preview``: files are read at a reduced scale where their format can (JPEG, pyramids).
+
+        >>> import imgrs
+        >>> [level.shape for level in imgrs.new("L", (4000, 3000), 7).blur(2).to_multiscale()]
+        [(3000, 4000), (1500, 2000), (750, 1000), (375, 500)]
+        """
+        from imgrs.optimize.reduced import reduced
+
+        side = _side("to_multiscale", "smallest", smallest)
+        if self._node.spec.encoding == "statistic":
+            raise ArgumentError("to_multiscale: needs an image, not a statistic; to_dask() has its numbers")
+        scales = itertools.takewhile(
+            lambda scale: 2 * scale * max(self.size) > side, (0.5**k for k in itertools.count(1))
+        )
+        return [self.to_dask(), *(Image(reduced(self._node, scale)[0]).to_dask() for scale in scales)]
 
     # The graph
 

@@ -338,3 +338,31 @@ def test_xarray_passes_the_options_of_open(engine: str, tmp_path: Path) -> None:
     assert xarray.open_dataset(path, engine=engine, orient=True)["image"].sizes == {"y": 80, "x": 60}
     with pytest.raises(imgrs.ArgumentError, match="page"):
         xarray.open_dataset(path, engine=engine, page=3)
+
+
+# napari
+
+
+def test_levels_are_halves_made_of_the_files_own_copies(tmp_path: Path, read: list[Region]) -> None:
+    path = tmp_path / "pyramid.tif"
+    imgrs.new("RGB", (5000, 3000), (1, 2, 3)).save(path, pyramid=True)
+    levels = imgrs.open(path).brightness(9).to_multiscale()
+    assert all(isinstance(level, dask.array.Array) for level in levels)
+    assert [level.shape[:2] for level in levels] == [(3000, 5000), (1500, 2500), (750, 1250), (375, 625), (188, 312)]
+    assert read == []
+    np.testing.assert_array_equal(levels[-1][0, 0].compute(), [10, 11, 12])
+    assert 0 < sum(region.area for region in read) <= 400 * 700
+    assert [level.shape for level in imgrs.new("L", (512, 100), 7).to_multiscale()] == [(100, 512)]
+    assert len(imgrs.new("L", (513, 100), 7).to_multiscale()) == 2
+    assert len(imgrs.new("L", (512, 1), 7).to_multiscale(1)) == 10
+    with pytest.raises(imgrs.ArgumentError, match="to_multiscale: needs an image"):
+        imgrs.new("L", (5, 5), 7).mean().to_multiscale()
+
+
+def test_napari_shows_the_levels(photo: Array) -> None:
+    layers: Any = pytest.importorskip("napari.layers")
+    layer = layers.Image(imgrs.fromarray(photo).resize((1804, 1200)).to_multiscale(), multiscale=True)
+    assert layer.multiscale
+    assert layer.rgb
+    assert layer.level_shapes.tolist() == [[1200, 1804], [600, 902], [300, 451]]
+    assert np.asarray(layer.data[-1]).shape == (300, 451, 3)
