@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import PIL.Image
     import xarray
 
+    from imgrs.bridges.tiles import Tiles
     from imgrs.pipelines import Pipeline
     from imgrs.profile import Profile
     from imgrs.run.save import Output
@@ -626,6 +627,26 @@ class Image(Collection):
             lambda scale: 2 * scale * max(self.size) > side, (0.5**k for k in itertools.count(1))
         )
         return [self.to_dask(), *(Image(reduced(self._node, scale)[0]).to_dask() for scale in scales)]
+
+    def tiles(
+        self, size: int | tuple[int, int], stride: int | tuple[int, int] | None = None, edge: str = "shift"
+    ) -> Tiles:
+        """Tiles of ``size`` as a map-style dataset for PyTorch: arrays of shape (bands, height, width), made when asked for.
+
+        ``size`` is a number of pixels or (width, height); ``stride``, how far it is from one tile to the next (``size``
+        unless given; less makes tiles overlap). Where the last ones do not fit, ``edge="shift"`` moves them in, so that
+        they end with the image, and ``"drop"`` leaves them out. ``boxes`` of the result says where each tile lies.
+
+        A format that is decoded from the top (PNG) is decoded for every tile anew: save such images as TIFF first.
+
+        >>> import imgrs
+        >>> tiles = imgrs.new("RGB", (640, 500), 7).blur(2).tiles(256, stride=192)
+        >>> len(tiles), tiles[0].shape, tiles.boxes[-1]
+        (9, (3, 256, 256), (384, 244, 640, 500))
+        """
+        from imgrs.bridges.tiles import Tiles
+
+        return Tiles(self, size, stride, edge)
 
     # The graph
 

@@ -6,6 +6,8 @@ import importlib.metadata
 import io
 import os
 import pickle
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -366,3 +368,68 @@ def test_napari_shows_the_levels(photo: Array) -> None:
     assert layer.rgb
     assert layer.level_shapes.tolist() == [[1200, 1804], [600, 902], [300, 451]]
     assert np.asarray(layer.data[-1]).shape == (300, 451, 3)
+
+
+# PyTorch
+
+
+def test_tiles_cover_the_image_or_leave_the_rest() -> None:
+    pixels = ramp(50, 70, 3)
+    img = imgrs.fromarray(pixels)
+    tiles = img.tiles((32, 16))
+    assert len(tiles) == 3 * 4
+    assert tiles.boxes[-1] == (38, 34, 70, 50)
+    covered = np.zeros((50, 70), bool)
+    for tile, (left, top, right, bottom) in zip(tiles, tiles.boxes, strict=True):  # type: ignore[call-overload]  # by index
+        np.testing.assert_array_equal(tile, np.moveaxis(pixels[top:bottom, left:right], 2, 0))
+        assert tile.flags.c_contiguous
+        covered[top:bottom, left:right] = True
+    assert covered.all()
+    assert img.tiles((32, 16), edge="drop").boxes == tuple((x, y, x + 32, y + 16) for y in (0, 16, 32) for x in (0, 32))
+    assert [box[0] for box in img.tiles(32, stride=(16, 50)).boxes[:4]] == [0, 16, 32, 38]
+    assert imgrs.fromarray(pixels[..., 0]).tiles(50)[-1].shape == (1, 50, 50)
+    assert img.tiles((70, 50)).boxes == ((0, 0, 70, 50),)
+
+
+def test_batches_of_tiles_are_the_same_tiles() -> None:
+    tiles = imgrs.fromarray(ramp(50, 70, 3)).blur(2).tiles(20, stride=11)
+    assert len(tiles) == 24
+    wanted = [5, 0, -1, 5, 23]
+    for tile, index in zip(tiles.__getitems__(wanted), wanted, strict=True):
+        np.testing.assert_array_equal(tile, tiles[index])
+    assert repr(tiles) == "<24 tiles of 20x20 of <imgrs.Image 70x50 RGB uint8 blur>>"
+    with pytest.raises(IndexError, match="index 24 is out of range for 24 tiles"):
+        tiles[24]
+
+
+def test_tiles_say_what_is_wrong() -> None:
+    img: Any = imgrs.new("L", (40, 30), 7)
+    wrong: list[tuple[Callable[[], Any], str]] = [
+        (lambda: img.tiles(31), r"^tiles: size 31x31 is larger than the 40x30 image; pad\(\) it first"),
+        (lambda: img.tiles(0), r"^tiles: size must be a number of pixels or \(width, height\), each at least 1, got 0"),
+        (lambda: img.tiles(8, stride=(3, 0)), r"^tiles: stride must be .* got \(3, 0\)"),
+        (lambda: img.tiles("8"), r"^tiles: size must be .* got '8'"),
+        (lambda: img.tiles(8, edge="pad"), r'^tiles: edge must be "shift" or "drop", got \'pad\''),
+        (lambda: img.mean().tiles(1), "^tiles: needs an image, not a statistic"),
+    ]
+    for call, told in wrong:
+        with pytest.raises(imgrs.ArgumentError, match=told):
+            call()
+
+
+def test_tiles_need_no_torch() -> None:
+    script = "import sys, imgrs; imgrs.new('L', (9, 9), 7).tiles(4)[0]; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("start", ["spawn", "fork"])
+def test_torch_loads_batches_of_tiles_by_processes(start: str, photo: Array, photo_tiff: Path) -> None:
+    data: Any = pytest.importorskip("torch.utils.data")
+    tiles = imgrs.open(photo_tiff).brightness(0.0).tiles(100, stride=70)
+    loader = data.DataLoader(tiles, batch_size=4, num_workers=2, multiprocessing_context=start)
+    batches = list(loader)
+    assert [tuple(batch.shape) for batch in batches[:-1]] == [(4, 3, 100, 100)] * (len(batches) - 1)
+    made = np.concatenate([batch.numpy() for batch in batches])
+    assert made.dtype == np.uint8
+    for tile, (left, top, right, bottom) in zip(made, tiles.boxes, strict=True):
+        np.testing.assert_array_equal(tile, np.moveaxis(photo[top:bottom, left:right], 2, 0))
