@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -647,6 +647,18 @@ class Image(Collection):
         from imgrs.bridges.tiles import Tiles
 
         return Tiles(self, size, stride, edge)
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        """What notebooks show: a preview of at most 512 pixels a side, facts, and the graph to unfold.
+
+        The preview is made only where its own forecast is at most half a second, and at most 8 MiB are fetched from URLs.
+        ``display(img, include=["image/png"])`` gives the preview alone, as a PNG.
+        """
+        from imgrs.notebook import mimebundle
+
+        return mimebundle(self, include, exclude)
 
     # The graph
 

@@ -34,7 +34,7 @@ LAYERS = [
     {"run"},
     {"image", "monitor", "profile", "create", "functions", "together", "pipelines", "recipe_text"}
     | {"forecast", "timing", "batches", "cli", "expression", "demo", "__init__"}
-    | {"bridges"},
+    | {"notebook", "bridges"},
 ]
 """From the lowest; a module imports from its own layer and those below."""
 EXCEPTIONS = {("graph", "kernels")}
