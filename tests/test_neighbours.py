@@ -6,6 +6,7 @@ import importlib.metadata
 import io
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import dask.array
+import imageio.v3 as iio
 import numpy as np
 import numpy.typing as npt
 import pytest
 import xarray
 import xarray.backends.plugins
+from matplotlib.figure import Figure
 
 import imgrs
 from imgrs.bridges import numpy_functions
@@ -433,3 +436,56 @@ def test_torch_loads_batches_of_tiles_by_processes(start: str, photo: Array, pho
     assert made.dtype == np.uint8
     for tile, (left, top, right, bottom) in zip(made, tiles.boxes, strict=True):
         np.testing.assert_array_equal(tile, np.moveaxis(photo[top:bottom, left:right], 2, 0))
+
+
+# Others
+
+
+def test_matplotlib_shows_images(photo: Array) -> None:
+    figure = Figure()
+    shown = figure.subplots().imshow(imgrs.fromarray(photo).invert())
+    np.testing.assert_array_equal(shown.get_array(), 255 - photo)
+    file = io.BytesIO()
+    figure.savefig(file)
+    assert file.tell() > 10_000
+
+
+def test_imageio_writes_images_and_reads_what_is_saved(photo: Array) -> None:
+    img = imgrs.fromarray(photo).invert()
+    written = iio.imwrite("<bytes>", img, extension=".png")
+    np.testing.assert_array_equal(imgrs.open(written).compute(), 255 - photo)
+    file = io.BytesIO()
+    img.save(file, "png")
+    np.testing.assert_array_equal(iio.imread(file.getvalue()), 255 - photo)
+    assert imgrs.fromarray(iio.imread(written)).invert().to_pil().tobytes() == photo.tobytes()
+
+
+def test_scikit_image_takes_images_and_scales_them_alike(photo: Array) -> None:
+    from skimage.filters import sobel
+    from skimage.measure import shannon_entropy
+    from skimage.util import img_as_float32, img_as_ubyte
+
+    img = imgrs.fromarray(photo).grayscale()
+    pixels = img.compute()
+    np.testing.assert_array_equal(sobel(np.asarray(img)), sobel(pixels))
+    assert shannon_entropy(img) == shannon_entropy(pixels)
+    scaled = img.astype("float32").compute()
+    np.testing.assert_allclose(img_as_float32(img), scaled, rtol=1e-6)  # it multiplies by a rounded 1/255
+    np.testing.assert_array_equal(img_as_ubyte(img.astype("float32")), pixels)
+
+
+def test_pillow_gets_images(photo: Array) -> None:
+    assert imgrs.fromarray(photo).rotate180().to_pil().tobytes() == np.ascontiguousarray(photo[::-1, ::-1]).tobytes()
+
+
+def test_the_page_is_true(engine: str, tmp_path: Path) -> None:
+    script = tmp_path / "page.py"
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    script.write_text("".join(blocks))
+    command = [sys.executable, str(script)]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    printed = re.findall(r"print\(.*\)  # (.*)", script.read_text())
+    assert run.stdout == "".join(f"{line}\n" for line in printed)
+    for linked in re.findall(r"\]\(((?!http)[^)]+)\)", PAGE):
+        assert (ROOT / "docs" / linked).exists(), linked
