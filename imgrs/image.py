@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -25,9 +25,12 @@ from imgrs.ops import arithmetic, bands, color, filter, geometry, resample, sour
 from imgrs.run.collection import Collection
 
 if TYPE_CHECKING:
+    import dask.array
     import networkx
     import PIL.Image
+    import xarray
 
+    from imgrs.bridges.tiles import Tiles
     from imgrs.pipelines import Pipeline
     from imgrs.profile import Profile
     from imgrs.run.save import Output
@@ -67,6 +70,25 @@ class verb(Generic[P]):  # noqa: N801  # read as a declaration: brightness = ver
     def __get__(self, image: Image, owner: type[Image]) -> Callable[P, Image]: ...
     def __get__(self, image: Image | None, owner: type[Image]) -> Any:
         return self._call if image is None else self._call.__get__(image)
+
+
+class _ArrayFunction:
+    """``__array_function__`` as NumPy finds it, which asks the class.
+
+    Images have none: libraries such as xarray ask them for it, and take whatever has it for an array with all of NumPy's
+    indexing. They call ``np.asarray`` instead.
+    """
+
+    def __get__(self, image: Image | None, owner: type[Image]) -> Callable[..., Any]:
+        if image is not None:
+            raise AttributeError(f"{owner.__name__} is not an array; np.asarray(img) is")
+        return _array_function
+
+
+def _array_function(image: Image, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+    from imgrs.bridges.numpy_functions import apply_function
+
+    return apply_function(func, args, kwargs)
 
 
 def _made(op: Callable[..., T], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
@@ -438,15 +460,11 @@ class Image(Collection):
         return NotImplemented
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        name = {"add": "add", "subtract": "subtract", "multiply": "multiply", "absolute": "abs"}.get(ufunc.__name__)
-        if name is None or method != "__call__" or kwargs:
-            return NotImplemented
-        if name == "abs":
-            return abs(self)
-        first, second = inputs
-        if isinstance(first, Image):
-            return first._arithmetic(name, second, False)
-        return self._arithmetic(name, first, name == "subtract")
+        from imgrs.bridges.numpy_functions import apply_ufunc
+
+        return apply_ufunc(ufunc, method, inputs, kwargs)
+
+    __array_function__ = _ArrayFunction()
 
     def __getitem__(self, key: Any) -> Image:
         """NumPy's slicing of rows, columns and bands: ``img[10:20, ::, 0]``; steps must be 1. Clips where ``crop`` raises.
@@ -592,6 +610,74 @@ class Image(Collection):
         sides = list(itertools.takewhile(lambda side: side < longest / 2, (side * 4**i for i in itertools.count())))
         settings = config.settings(**options)
         return (_step(image, self, settings) for image in (*map(self.preview, sides), self))
+
+    # Neighbors: see docs/neighbours.md
+
+    def to_xarray(self) -> xarray.DataArray:
+        """The image as a lazy ``xarray.DataArray`` on Dask with the axes y, x and band; nothing is computed.
+
+        Bands are labeled by their letters, rows and columns are counted. ``attrs`` has the mode and the metadata, flat:
+        ``"exif.Model"``. Needs the extra ``xarray``.
+
+        >>> import imgrs
+        >>> imgrs.new("RGB", (640, 480), 7).to_xarray().sel(band="R").sizes
+        Frozen({'y': 480, 'x': 640})
+        """
+        from imgrs.bridges.labeled import to_xarray
+
+        return to_xarray(self)
+
+    def to_multiscale(self, smallest: int = 512) -> list[dask.array.Array]:
+        """The image and smaller copies, each half as large, as lazy Dask arrays: what viewers such as napari take.
+
+        ``napari.view_image(img.to_multiscale(), multiscale=True)``. Copies are made until the longer side is at most
+        ``smallest`` pixels, by ``preview``: files are read at a reduced scale where their format can (JPEG, pyramids).
+
+        >>> import imgrs
+        >>> [level.shape for level in imgrs.new("L", (4000, 3000), 7).blur(2).to_multiscale()]
+        [(3000, 4000), (1500, 2000), (750, 1000), (375, 500)]
+        """
+        from imgrs.optimize.reduced import reduced
+
+        side = _side("to_multiscale", "smallest", smallest)
+        if self._node.spec.encoding == "statistic":
+            raise ArgumentError("to_multiscale: needs an image, not a statistic; to_dask() has its numbers")
+        scales = itertools.takewhile(
+            lambda scale: 2 * scale * max(self.size) > side, (0.5**k for k in itertools.count(1))
+        )
+        return [self.to_dask(), *(Image(reduced(self._node, scale)[0]).to_dask() for scale in scales)]
+
+    def tiles(
+        self, size: int | tuple[int, int], stride: int | tuple[int, int] | None = None, edge: str = "shift"
+    ) -> Tiles:
+        """Tiles of ``size`` as a map-style dataset for PyTorch: arrays of shape (bands, height, width), made when asked for.
+
+        ``size`` is a number of pixels or (width, height); ``stride``, how far it is from one tile to the next (``size``
+        unless given; less makes tiles overlap). Where the last ones do not fit, ``edge="shift"`` moves them in, so that
+        they end with the image, and ``"drop"`` leaves them out. ``boxes`` of the result says where each tile lies.
+
+        A format that is decoded from the top (PNG) is decoded for every tile anew: save such images as TIFF first.
+
+        >>> import imgrs
+        >>> tiles = imgrs.new("RGB", (640, 500), 7).blur(2).tiles(256, stride=192)
+        >>> len(tiles), tiles[0].shape, tiles.boxes[-1]
+        (9, (3, 256, 256), (384, 244, 640, 500))
+        """
+        from imgrs.bridges.tiles import Tiles
+
+        return Tiles(self, size, stride, edge)
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        """What notebooks show: a preview of at most 512 pixels a side, facts, and the graph to unfold.
+
+        The preview is made only where its own forecast is at most half a second, and at most 8 MiB are fetched from URLs.
+        ``display(img, include=["image/png"])`` gives the preview alone, as a PNG.
+        """
+        from imgrs.notebook import mimebundle
+
+        return mimebundle(self, include, exclude)
 
     # The graph
 

@@ -152,7 +152,7 @@ SHOWN = re.findall(r"^```\{before-after\}\n(?::photo: (\w+)\n)?(?::silent:\n)?\n
 PICTURELESS = {
     "apply", "astype", "close", "compute", "copy", "damaged", "exif_transpose", "explain", "extrema", "histogram",
     "listing", "map_tiles", "mean", "page", "persist", "preview", "profile", "progressive", "recipe", "save", "to_bytes",
-    "to_dask", "to_dot", "to_networkx", "to_pil", "tobytes",
+    "tiles", "to_dask", "to_dot", "to_multiscale", "to_networkx", "to_pil", "to_xarray", "tobytes",
 }  # fmt: skip
 """Methods that make no other picture of an image, or one that depends on what they are given."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import fsspec
 import networkx
 
 import imgrs
@@ -100,3 +101,10 @@ def test_specs_are_known_without_pixels() -> None:
     img = imgrs.new("RGBA", (3000, 2000)).resize((30, 20)).rotate(30, expand=True).edge_detect()
     assert (img.size, img.mode, img.shape, img.nbytes) == ((36, 34), "LA", (34, 36, 2), 34 * 36 * 2)
     assert imgrs.new("RGB", (5, 5)).histogram().shape == (256, 3)
+
+
+def test_listings_name_urls_without_their_query() -> None:
+    url = "memory://listed/photo.tif?key=secret"
+    with fsspec.open(url, "wb") as file:
+        imgrs.new("L", (8, 6), 7).save(file, "tiff")
+    assert imgrs.open(url).listing() == "%1 = open(photo.tif)  8x6 L uint8"

@@ -139,7 +139,8 @@ def test_every_verb_of_image_is_one_of_pipeline() -> None:
     others = {name for name in dir(Image) if not name.startswith("_")} - set(dir(Pipeline))
     assert " ".join(sorted(others)) == (
         "bands close compute copy damaged dtype explain format height info listing metadata mode n_frames nbytes ndim "
-        "persist preview profile progressive recipe shape size split to_bytes to_dask to_dot to_networkx to_pil tobytes width"
+        "persist preview profile progressive recipe shape size split tiles "
+        "to_bytes to_dask to_dot to_multiscale to_networkx to_pil to_xarray tobytes width"
     )
 
 

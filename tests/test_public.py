@@ -33,7 +33,8 @@ LAYERS = [
     {"plan"},
     {"run"},
     {"image", "monitor", "profile", "create", "functions", "together", "pipelines", "recipe_text"}
-    | {"forecast", "timing", "batches", "cli", "expression", "demo", "__init__"},
+    | {"forecast", "timing", "batches", "cli", "expression", "demo", "__init__"}
+    | {"notebook", "bridges"},
 ]
 """From the lowest; a module imports from its own layer and those below."""
 EXCEPTIONS = {("graph", "kernels")}

@@ -102,8 +102,9 @@ class Reader(ABC):
         return f"{self.format} {self.info.get('compression', '')}".strip()
 
     def __str__(self) -> str:
-        """What listings show: the file's name without its folder."""
-        return os.path.basename(self.resource.name)
+        """What listings show: the file's name without its folder, and without a URL's query, which may hold a key."""
+        name = self.resource.name
+        return os.path.basename(name.partition("?")[0] if "://" in name else name)
 
     @property
     def key(self) -> str:
