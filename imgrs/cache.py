@@ -319,11 +319,11 @@ def _opened(limit: int, folder: str) -> Any:
 
 
 def _named(key: str) -> str:
-    return f"{_versions()} {key}"
+    return f"{versions()} {key}"
 
 
 @functools.cache
-def _versions() -> str:
+def versions() -> str:
     """A digest of what decides about the last bit of a result: versions of packages, and the processor."""
     from importlib.metadata import PackageNotFoundError, version
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ import imgrs.run.save as run_save
 from imgrs.batches import work
 from imgrs.batches.crew import Budget
 from imgrs.batches.done import Done
-from imgrs.batches.sources import found, targets
+from imgrs.batches.sources import found, targets, template_of
 
 SIDE = 48
 
@@ -107,10 +108,29 @@ def test_what_is_not_there_is_said_before_anything_is_made(sources: Any, match: 
 
 
 def test_templates_name_results() -> None:
-    names = ["in/a.b.jpg", "in/sub/c.ome.tif", "https://host/in/d.png?x=1"]
-    assert targets(names[:2], "out/{parent}/{stem}_web.{ext}") == ["out/a.b_web.jpg", "out/sub/c_web.ome.tif"]
-    assert targets(names, "{index:03d}-{name}") == ["000-a.b.jpg", "001-c.ome.tif", "002-d.png"]
+    names = ["in/a.b.jpg", "in/sub/c.ome.tif"]
+    assert targets(names, "out/{parent}/{stem}_web.{ext}") == ["out/a.b_web.jpg", "out/sub/c_web.ome.tif"]
+    assert targets(names, "{index:03d}-{name}") == ["000-a.b.jpg", "001-c.ome.tif"]
     assert targets(names[:1], "memory://x/{parent}/{name}") == ["memory://x/a.b.jpg"]
+    urls = ["https://host/in/d.png?x=1", "https://host/in/more/e.png"]
+    assert targets(urls, "out/{parent}/{name}") == ["out/d.png", "out/more/e.png"]
+
+
+def test_parents_are_folders_below_the_one_that_all_are_in() -> None:
+    here = os.getcwd()
+    assert targets(["../a.jpg", "in/b.jpg"], "out/{parent}/{stem}.png") == [
+        "out/a.png", f"out/{os.path.basename(here)}/in/b.png",
+    ]  # fmt: skip
+    assert targets([f"{here}/in/a.jpg", "in/b.jpg"], "out/{parent}/{name}") == ["out/a.jpg", "out/b.jpg"]
+    for other in ("s3://bucket/a.jpg", "https://host/a.jpg"):
+        with pytest.raises(imgrs.ArgumentError, match="on different systems"):
+            targets(["in/b.jpg", other], "out/{parent}/{name}")
+
+
+def test_a_folder_may_stand_for_the_names_in_it(tmp_path: Path) -> None:
+    assert template_of("out/") == "out/{name}"
+    assert template_of(tmp_path) == f"{tmp_path}/{{name}}"
+    assert template_of("out") == "out"
 
 
 @pytest.mark.parametrize(
@@ -119,14 +139,14 @@ def test_templates_name_results() -> None:
         ("{stem}.{kind}", "may name stem, name"),
         ("{stem", "not a template"),
         ("{stem:04d}.png", "cannot be filled in"),
-        ("one.png", r"would both be saved as one.png; add \{parent\} or \{index\}"),
+        ("one.png", r"would both be saved as one.png; use \{stem\}, with \{parent\}"),
         ("in/{name}", "would replace the source"),
         (7, "got int"),
     ],
 )
 def test_templates_that_cannot_be_are_refused(out: Any, match: str) -> None:
     with pytest.raises(imgrs.ArgumentError, match=match):
-        targets(["in/a.jpg", "in/b.jpg"], out)
+        targets(["in/a.jpg", "in/b.jpg"], template_of(out))
 
 
 # Made, by every scheduler
@@ -178,7 +198,7 @@ def test_one_bad_file_is_told_and_stops_nothing(folder: Path, scheduler: Any) ->
     assert (told["c.tif"].error, told["c.tif"].op) == ("CorruptImageError", "open")
     assert told["c.tif"].tile is not None
     assert told["c.tif"].tile[2:] <= (SIDE, SIDE)
-    assert sorted(path.name for path in (folder / "out").iterdir()) == ["b.png", "d.png"]
+    assert sorted(path.name for path in (folder / "out").glob("[!.]*")) == ["b.png", "d.png"]
 
 
 def fails(img: imgrs.Image) -> imgrs.Image:
@@ -199,9 +219,26 @@ def test_options_go_to_the_format_and_the_engine(folder: Path) -> None:
     imgrs.batch(folder / "in" / "?.png", half, folder / "out" / "{stem}.jpg", quality=10, chunks=(16, 16))
     imgrs.batch(folder / "in" / "?.png", half, folder / "out" / "{stem}.jpeg", quality=95)
     assert (folder / "out" / "a.jpg").stat().st_size < (folder / "out" / "a.jpeg").stat().st_size
-    report = imgrs.batch(folder / "in" / "?.png", half, folder / "out" / "{stem}.x", format="webp", no_such=1)
-    assert all("no_such" in (result.message or "") for result in report.failed)
-    assert len(report.failed) == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"qualty": 80}, "no option 'qualty'; JPEG has .*quality.*, and the engine chunks"),
+        ({"quality": 500}, "quality must be a whole number from"),
+        ({"wrokers": 3}, "and the engine .*workers"),
+        ({"out": "{stem}.xyz"}, r"no format has the extension '\.xyz'"),
+        ({"format": "nothing"}, "format must be one of"),
+        ({"pipeline": imgrs.pipeline().blend("normal", imgrs.pipeline("logo"))}, r"more images than one \(logo\)"),
+    ],
+)
+def test_what_is_wrong_for_all_images_is_said_at_the_call(
+    wrong: dict[str, Any], match: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(imgrs.ArgumentError, match=match):
+        imgrs.batch(**{"sources": "in/*.*", "pipeline": half, "out": "out/{stem}.jpg", **wrong})
+    assert not (folder / "out").exists()
 
 
 def test_wrong_calls_are_refused(folder: Path) -> None:
@@ -248,6 +285,59 @@ def test_resume_makes_only_what_is_missing(folder: Path) -> None:
     assert [r.status for r in again(half, compress_level=9).results] == ["saved", "saved"]
 
 
+def test_what_was_made_without_resume_is_kept_with_it_unless_rules_differ(folder: Path) -> None:
+    call = functools.partial(imgrs.batch, folder / "in" / "?.png", half, folder / "out" / "{name}")
+    assert [r.status for r in call()] == ["saved", "saved"]
+    assert [r.status for r in call(resume=True, workers=1, optimizer="off")] == ["kept", "kept"]
+    assert [r.status for r in call(resume=True, optimizer="fast")] == ["saved", "saved"]  # whose pixels may differ
+
+
+def test_a_journal_that_is_no_text_is_passed_over(folder: Path) -> None:
+    call = functools.partial(imgrs.batch, folder / "in" / "?.png", half, folder / "out" / "{name}", resume=True)
+    call()
+    (journal,) = (folder / "out").glob(".imgrs-batch-*")
+    journal.write_bytes(b"\xff\xfe\n" + journal.read_bytes() + b"\xff")
+    assert [r.status for r in call()] == ["kept", "kept"]
+
+
+def test_photographs_can_be_set_upright(folder: Path) -> None:
+    exif = Pillow.Exif()
+    exif[0x112] = 6
+    Pillow.new("RGB", (40, 20)).save(folder / "turned.jpg", exif=exif)
+    sizes = [
+        [
+            (r.width, r.height)
+            for r in imgrs.batch(folder / "turned.jpg", out=folder / "o" / "{stem}.png", orient=orient)
+        ]
+        for orient in (False, True)
+    ]
+    assert sizes == [[(40, 20)], [(20, 40)]]
+
+
+def test_a_monitor_sees_a_batch(folder: Path) -> None:
+    with imgrs.monitor() as monitor:
+        imgrs.batch(folder / "in" / "?.png", half, folder / "out" / "{name}", scheduler="threads", workers=2)
+    assert len(monitor.runs) == 2
+
+
+def test_a_pipeline_that_does_not_pickle_is_refused(folder: Path) -> None:
+    with pytest.raises(imgrs.ArgumentError, match=r"cannot be sent to processes .* use an imgrs.pipeline\(\)"):
+        imgrs.batch(folder / "in", lambda img: img, folder / "out" / "{name}", scheduler="processes", workers=2)
+
+
+def dies(img: imgrs.Image) -> imgrs.Image:
+    if img.format == "TIFF":
+        os._exit(3)
+    return img
+
+
+def test_a_file_that_ends_its_process_is_told_and_stops_nothing(folder: Path) -> None:
+    report = imgrs.batch(folder / "in" / "?.*", dies, folder / "out" / "{name}", scheduler="processes", workers=2)
+    assert [Path(r.source).name for r in report.failed] == ["c.tif"]
+    assert report.failed[0].error == "BrokenProcessPool"
+    assert len(report.saved) == 3
+
+
 def test_a_journal_with_half_a_line_is_read(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / name).write_text(name)
@@ -275,7 +365,7 @@ imgrs.batch(sys.argv[1] + "/in/*.*", slow, sys.argv[1] + "/out/{name}", workers=
 
 def test_a_killed_batch_goes_on(folder: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", SLOW, str(folder)], stdout=subprocess.PIPE)
-    while not (list(folder.glob("out/.imgrs-batch-*")) and list(folder.glob("out/*.*"))):
+    while not any(journal.read_bytes() for journal in folder.glob("out/.imgrs-batch-*")):
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()

@@ -411,12 +411,12 @@ def test_entries_of_other_versions_are_not_found(tmp_path: Path, monkeypatch: py
     store.put("a", np.zeros((2, 2, 1), np.uint8))
     assert store.holds("a")
     monkeypatch.setattr(imgrs.cache, "_PACKAGES", ("numpy",))
-    imgrs.cache._versions.cache_clear()
+    imgrs.cache.versions.cache_clear()
     try:
         assert not store.holds("a")
     finally:
         monkeypatch.undo()
-        imgrs.cache._versions.cache_clear()
+        imgrs.cache.versions.cache_clear()
 
 
 def test_a_cache_in_memory_holds_no_more_than_its_limit() -> None:

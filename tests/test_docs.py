@@ -226,4 +226,4 @@ def test_the_shell_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert program == ".venv/bin/imgrs"
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 0, result.output
-    assert imgrs.open("web/photo.jpg").size == imgrs.open("small.png").size == (800, 600)
+    assert imgrs.open("web/photo.jpg").size == imgrs.open("small.png").size == (800, 640)

@@ -7,17 +7,27 @@ on a cluster, each worker makes one image in its part of the memory; those that 
 
 from __future__ import annotations
 
+import contextvars
+import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from imgrs.batches.work import Job, Made, at_once, work, work_in_part, work_whole
+from imgrs.batches.work import Job, Made, at_once, failed, work, work_in_part, work_whole
 from imgrs.config import Settings
-from imgrs.errors import MemoryBudgetError
+from imgrs.errors import ArgumentTypeError, MemoryBudgetError
 from imgrs.run.engine import client_of
 from imgrs.run.tasks import Stop
 
@@ -84,11 +94,13 @@ def _by_threads(jobs: Sequence[Job], settings: Settings) -> Finished:
         with budget.share(needed(chosen)):
             yield chosen
 
+    context = contextvars.copy_context()  # in which the caller may watch what runs
+
     def do(job: Job) -> Made:
         nonlocal left
         try:
             with stop:
-                return work(job, admit)
+                return context.copy().run(work, job, admit)
         finally:
             with counting:
                 left -= 1
@@ -103,11 +115,35 @@ def _by_threads(jobs: Sequence[Job], settings: Settings) -> Finished:
 
 
 def _by_processes(jobs: Sequence[Job], settings: Settings) -> Finished:
+    """Where a process dies, each image that was in the making is made again by a process of its own, to find the one."""
+    _check_pickles(jobs[0])
+    left = dict(enumerate(jobs))
+    while left:
+        places, suspects = list(left), AHEAD * settings.workers
+        try:
+            with _ended(_processes(settings.workers)) as pool:
+                for i, done in _apart([left[place] for place in places], settings, pool, settings.workers):
+                    del left[places[i]]
+                    yield places[i], done
+        except BrokenExecutor:
+            for place in list(left)[:suspects]:
+                with _ended(_processes(1)) as pool:
+                    yield place, _outcome(pool.submit(work_whole, _alone(left.pop(place), settings)), jobs[place])
+
+
+def _check_pickles(job: Job) -> None:
+    try:
+        pickle.dumps(job)
+    except Exception as error:  # what pickling raises depends on what is pickled
+        way_out = "use an imgrs.pipeline(), or a function of a module"
+        raise ArgumentTypeError(f"batch: the pipeline cannot be sent to processes ({error}); {way_out}") from error
+
+
+def _processes(workers: int) -> ProcessPoolExecutor:
     import multiprocessing
 
     # A fork of a process with threads may wait for locks that nobody holds.
-    with _ended(ProcessPoolExecutor(settings.workers, multiprocessing.get_context("spawn"))) as pool:
-        yield from _apart(jobs, settings, pool, settings.workers)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
 
 
 def _on_a_cluster(jobs: Sequence[Job], settings: Settings, client: Any) -> Finished:
@@ -118,19 +154,36 @@ def _on_a_cluster(jobs: Sequence[Job], settings: Settings, client: Any) -> Finis
         pool.shutdown(wait=False)  # which cancels what is left
 
 
+def _alone(job: Job, settings: Settings) -> Job:
+    """A job that is made by one worker, with all of the memory."""
+    return replace(job, settings=replace(settings, scheduler="sync", workers=1))
+
+
 def _apart(jobs: Sequence[Job], settings: Settings, pool: Executor, workers: int) -> Finished:
-    whole = replace(settings, scheduler="sync", workers=1)
-    part = replace(whole, memory_limit=settings.memory_limit // workers)
+    part = replace(settings, scheduler="sync", workers=1, memory_limit=settings.memory_limit // workers)
     larger: list[int] = []
     for place, future in _in_window(pool, [replace(job, settings=part) for job in jobs], workers, work_in_part):
         try:
-            done = future.result()
+            done = _outcome(future, jobs[place], leaves=(BrokenExecutor, MemoryBudgetError))
         except MemoryBudgetError:
             larger.append(place)
         else:
             yield place, done
     for place in larger:
-        yield place, pool.submit(work_whole, replace(jobs[place], settings=whole)).result()
+        future = pool.submit(work_whole, _alone(jobs[place], settings))
+        yield place, _outcome(future, jobs[place], leaves=(BrokenExecutor,))
+
+
+def _outcome(future: Future[Made], job: Job, leaves: tuple[type[Exception], ...] = ()) -> Made:
+    """What became of a job; that its worker died is told of the image, unless errors are raised."""
+    try:
+        return future.result()
+    except leaves:
+        raise
+    except Exception as error:  # what pools and clusters raise for a worker that died; a job tells its own failures
+        if not job.collects:
+            raise
+        return failed(job, error)
 
 
 def _in_window(

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgrs.errors import ArgumentError, SaveError
+from imgrs.errors import SaveError
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Done:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._entries: dict[str, Entry] = {}
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         self._begins = "" if text.endswith("\n") or not text else "\n"
         for line in text.splitlines():
             try:
@@ -37,11 +37,7 @@ class Done:
 
     @classmethod
     def of(cls, template: str) -> Done:
-        """The journal for the template ``out``. Raises ``ArgumentError`` where results go to a URL."""
-        if "://" in template:
-            raise ArgumentError(
-                "batch: resume=True needs results on this host, whose files tell whether they are whole"
-            )
+        """The journal for the template ``out``, which names files on this host."""
         folder = os.path.dirname(template.partition("{")[0]) or "."
         digest = hashlib.blake2b(template.encode(), digest_size=4).hexdigest()
         return cls(Path(folder) / f".imgrs-batch-{digest}.jsonl")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,9 +35,9 @@ class Result:
     """The part of that operation's result that was being made: (left, top, right, bottom) in pixels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
-    """What became of a batch; prints as a table."""
+    """What became of a batch: prints as a table, and gives its results one by one."""
 
     results: tuple[Result, ...]
     """In the order of the sources."""
@@ -49,6 +50,10 @@ class Report:
         return [asdict(result) for result in self.results]
 
     @property
+    def saved(self) -> tuple[Result, ...]:
+        return tuple(result for result in self.results if result.status == "saved")
+
+    @property
     def failed(self) -> tuple[Result, ...]:
         return tuple(result for result in self.results if result.status == "failed")
 
@@ -56,14 +61,26 @@ class Report:
         """The report as JSON: ``{"seconds": ..., "results": [{"source": ..., "status": ...}, ...]}``."""
         return json.dumps({"seconds": self.seconds, "results": self.rows}, indent=2)
 
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __repr__(self) -> str:
+        return f"<imgrs batch: {self._told()}>"
+
     def __str__(self) -> str:
         """A line for each image, of those that failed with the reason, and a line for all."""
         names = [result.source for result in self.results]
         width = max(map(len, names), default=0)
         lines = [f"{name:<{width}}  {_told(result)}" for name, result in zip(names, self.results, strict=True)]
+        return "\n".join([*lines, self._told()])
+
+    def _told(self) -> str:
         counts = Counter(result.status for result in self.results)
         told = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
-        return "\n".join([*lines, f"{told or 'nothing to do'} in {self.seconds:.1f} s"])
+        return f"{told} in {self.seconds:.1f} s"
 
 
 def _told(result: Result) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import string
 from collections.abc import Iterable, Sequence
@@ -64,16 +65,24 @@ def _of_url(url: str) -> Sequence[str]:
     return there
 
 
-def targets(sources: Sequence[str], out: Any) -> list[str]:
-    """What each source is saved as: the template ``out`` with its fields filled in.
-
-    Raises ``ArgumentError`` for an unknown field, and where two would be one file, or a result would replace a source.
-    """
+def template_of(out: Any) -> str:
+    """The template that ``out`` is; a folder, which is there or ends with a slash, stands for ``"folder/{name}"``."""
     if not isinstance(out, (str, os.PathLike)):
         raise ArgumentTypeError(
             f"batch: out must be a template such as 'out/{{stem}}.{{ext}}', got {type(out).__name__}"
         )
     template = os.fspath(out)
+    if template.endswith(("/", os.sep)) or (os.path.isdir(template) and not holds_image(template)):
+        template = f"{template.rstrip('/' + os.sep)}/{{name}}"
+    _check(template)
+    return template
+
+
+def targets(sources: Sequence[str], template: str) -> list[str]:
+    """What each source is saved as: the template with its fields filled in.
+
+    Raises ``ArgumentError`` for an unknown field, and where two would be one file, or a result would replace a source.
+    """
     _check(template)
     around = _common(sources)
     made = [_filled(template, name, around, i) for i, name in enumerate(sources)]
@@ -84,7 +93,7 @@ def targets(sources: Sequence[str], out: Any) -> list[str]:
         if real in owners:
             raise ArgumentError(f"batch: {target} would replace the source {owners[real]}; save elsewhere")
         if real in taken:
-            way_out = "add {parent} or {index} to out"
+            way_out = "use {stem}, with {parent} or {index} where names are alike, in out"
             raise ArgumentError(f"batch: {taken[real]} and {name} would both be saved as {target}; {way_out}")
         taken[real] = name
     return made
@@ -100,9 +109,9 @@ def _check(template: str) -> None:
             raise ArgumentError(f"batch: out may name {', '.join(FIELDS)}, got {{{field}}}")
 
 
-def _filled(template: str, name: str, around: str, index: int) -> str:
+def _filled(template: str, name: str, around: Sequence[str], index: int) -> str:
     stem, ext = _split(name)
-    parent = _parent(name).removeprefix(around).strip("/") or "."
+    parent = "/".join(_folders(name)[len(around) :]) or "."
     fields = {"stem": stem, "name": f"{stem}.{ext}" if ext else stem, "ext": ext, "parent": parent, "index": index}
     try:
         filled = template.format_map(fields)
@@ -122,19 +131,23 @@ def _split(name: str) -> tuple[str, str]:
     return last[: len(last) - len(ext)], last[len(last) - len(ext) :].removeprefix(".")
 
 
-def _parent(name: str) -> str:
-    return name.replace(os.sep, "/").rpartition("/")[0] + "/"
+def _folders(name: str) -> list[str]:
+    """The folders that a source is in, from the outermost; of a URL from its file system on."""
+    if "://" in name:
+        system, _, path = name.partition("://")
+        return [f"{system}://", *path.split("/")[:-1]]
+    return os.path.abspath(name).replace(os.sep, "/").split("/")[:-1]
 
 
-def _common(sources: Sequence[str]) -> str:
-    """The folder that all sources are in, with a slash at its end."""
-    folders = [_parent(name).rstrip("/").split("/") for name in sources]
-    shared = []
-    for parts in zip(*folders, strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared.append(parts[0])
-    return "/".join(shared) + "/" if shared else ""
+def _common(sources: Sequence[str]) -> list[str]:
+    """The folders that all sources are in. Raises ``ArgumentError`` where they have none in common."""
+    shared = _folders(sources[0])
+    for name in sources[1:]:
+        pairs = zip(shared, _folders(name), strict=False)
+        shared = [one for one, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
+        if not shared:
+            raise ArgumentError(f"batch: {sources[0]} and {name} are on different systems; make a batch of each")
+    return shared
 
 
 def _real(name: str) -> str:

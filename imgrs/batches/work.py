@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from imgrs.batches.report import Result
+from imgrs.cache import versions
 from imgrs.config import Settings
 from imgrs.create import open as open_image
 from imgrs.errors import ArgumentTypeError, ImgrsError, MemoryBudgetError, SaveError
@@ -33,6 +34,8 @@ class Job:
     options: Mapping[str, Any]
     """Those of the format."""
     settings: Settings
+    orient: bool
+    """Whether the source is set upright."""
     collects: bool
     """Whether what fails is told in the result, and not raised."""
     done: str | None = None
@@ -52,10 +55,10 @@ def work(job: Job, admit: Admit, leaves: type[Exception] | tuple[()] = ()) -> Ma
     start = time.perf_counter()
     waited = 0.0
     try:
-        image = job.pipeline(open_image(job.source))
+        image = job.pipeline(open_image(job.source, orient=job.orient))
         if not isinstance(image, Image):
             raise ArgumentTypeError(f"batch: the pipeline must return an imgrs.Image, got {type(image).__name__}")
-        key = _key(image, job.options)
+        key = _key(image, job)
         if key == job.done:
             return Made(Result(job.source, job.output, "kept", *image.size, bytes=_bytes(job.output)), key)
         output = _output(image, job)
@@ -71,10 +74,13 @@ def work(job: Job, admit: Admit, leaves: type[Exception] | tuple[()] = ()) -> Ma
         if not job.collects:
             error.add_note(f"while batch made {job.output} of {job.source}")
             raise
-        place = (error.op, error.tile) if isinstance(error, ImgrsError) else (None, None)
-        seconds = time.perf_counter() - start - waited
-        told = Result(job.source, job.output, "failed", seconds=seconds, error=type(error).__name__, message=str(error))
-        return Made(replace(told, op=place[0], tile=place[1]))
+        return failed(job, error, time.perf_counter() - start - waited)
+
+
+def failed(job: Job, error: Exception, seconds: float = 0.0) -> Made:
+    """What is told of a job that raised ``error``."""
+    made = Result(job.source, job.output, "failed", seconds=seconds, error=type(error).__name__, message=str(error))
+    return Made(replace(made, op=error.op, tile=error.tile) if isinstance(error, ImgrsError) else made)
 
 
 @contextmanager
@@ -93,8 +99,11 @@ def work_in_part(job: Job) -> Made:
     return work(job, at_once, leaves=MemoryBudgetError)
 
 
-def _key(image: Image, options: Mapping[str, Any]) -> str:
-    return hashlib.blake2b(f"{image.key} {sorted(options.items())!r}".encode(), digest_size=16).hexdigest()
+def _key(image: Image, job: Job) -> str:
+    """A digest of all that decides about the bytes of a result: the graph, options, rules with a tolerance, and versions."""
+    options = sorted((name, repr(value)) for name, value in job.options.items())
+    text = f"{versions()} {image.key} {options} {job.settings.optimizer == 'fast'}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _output(image: Image, job: Job) -> Output:
