@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -230,10 +231,14 @@ def test_a_notebook_shows_a_widget(monkeypatch: Any, capfd: pytest.CaptureFixtur
         made.append(real(**given))
         return made[-1]
 
+    def slow(tile: Any) -> Any:
+        time.sleep(0.005)  # longer than the bar waits between two looks
+        return tile
+
     monkeypatch.setattr(progress, "_notebook", lambda: True)
     monkeypatch.setattr(progress, "INTERVAL", 0.001)
     monkeypatch.setattr(ipywidgets, "FloatProgress", bar)
-    image().map_tiles(lambda tile: tile + len(made) * 0).compute(progress=True, chunks=(64, 64), scheduler="sync")
+    image().map_tiles(slow).compute(progress=True, chunks=(64, 64), scheduler="sync")
     assert len(made) == 1
     assert 0 < made[0].value <= 1
     assert "megapixels/s" not in capfd.readouterr().err
