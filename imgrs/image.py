@@ -407,6 +407,8 @@ class Image(Collection):
 
     def blend(self, mode: str, other: Image, mask: Image | None = None, position: tuple[int, int] = (0, 0)) -> Image:
         """Lay ``other`` over this image at ``position``; ``mode`` is ``"normal"``. ``mask``, gray, scales its opacity."""
+        if isinstance(mask, tuple):
+            raise ArgumentTypeError(f"blend: mask must be an image, got {mask!r}; write position={mask!r} for a place")
         layers = [_image(other, "blend")] + ([] if mask is None else [_image(mask, "blend")])
         return self.apply(bands.Blend(mode, position), *layers)
 

@@ -130,3 +130,24 @@ def test_annotations_reach_the_graph(photo: npt.NDArray[Any]) -> None:
     with dask.annotate(priority=7):
         graph = imgrs.fromarray(photo).blur(1).__dask_graph__()
     assert [layer.annotations for layer in graph.layers.values()] == [{"priority": 7}]
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+@pytest.mark.parametrize("color", ["white", "#c87828", "hsl(30, 50%, 40%)", "rebeccapurple"])
+def test_colors_have_pillows_names(mode: str, color: str) -> None:
+    from PIL import Image as Pillow
+
+    np.testing.assert_array_equal(imgrs.new(mode, (2, 1), color), Pillow.new(mode, (2, 1), color))
+
+
+def test_colors_that_are_none_are_refused() -> None:
+    with pytest.raises(imgrs.ArgumentError, match="a name, got 'whiter'"):
+        imgrs.new("RGB", (2, 1), "whiter")
+    with pytest.raises(imgrs.ArgumentError, match="give numbers for I;16"):
+        imgrs.new("I;16", (2, 1), "white")
+
+
+def test_a_place_that_is_given_as_a_mask_is_told() -> None:
+    img = imgrs.new("L", (4, 4))
+    with pytest.raises(imgrs.ArgumentError, match=r"write position=\(1, 2\)"):
+        img.blend("normal", img, (1, 2))  # type: ignore[arg-type]  # wrong on purpose
