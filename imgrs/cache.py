@@ -66,7 +66,7 @@ class Cache:
     def __init__(self, limit: int | str, folder: str | os.PathLike[str] | None = None) -> None:
         self.limit: int = bytes_of("Cache: limit", limit)
         """Bytes that it holds, at most."""
-        self.folder: str | None = None if folder is None else os.path.abspath(os.fspath(folder))
+        self.folder: str | None = None if folder is None else _path(folder)
         """Where its entries are; None in memory."""
         self._store: Store = InMemory(self.limit) if self.folder is None else OnDisk(self.limit, self.folder)
         self._lock = threading.Lock()
@@ -128,6 +128,14 @@ class Cache:
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process has the same folder, or memory of its own: one cache of a limit for all that reaches it."""
         return (of_process, (self.limit,)) if self.folder is None else (_in_folder, (self.limit, self.folder))
+
+
+def _path(folder: Any) -> str:
+    """A folder as an absolute path, where it is one."""
+    path = os.fspath(folder) if isinstance(folder, (str, os.PathLike)) else None
+    if not isinstance(path, str):
+        raise ArgumentTypeError(f"Cache: folder must be a path or None, got {folder!r}")
+    return os.path.abspath(path)
 
 
 @functools.cache

@@ -734,6 +734,13 @@ def test_a_folder_that_will_not_do_is_refused(tmp_path: Path, monkeypatch: pytes
         imgrs.Cache("1MiB", tmp_path)
 
 
+@pytest.mark.parametrize("wrong", [3, b"folder", True, Path])
+def test_a_folder_is_a_path(wrong: Any) -> None:
+    with pytest.raises(imgrs.ArgumentTypeError) as caught:
+        imgrs.Cache("1MiB", folder=wrong)
+    assert str(caught.value) == f"Cache: folder must be a path or None, got {wrong!r}"
+
+
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])
 def test_a_batch_looks_up_and_fills(scheduler: str, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
