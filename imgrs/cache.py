@@ -270,6 +270,7 @@ class OnDisk:
     def put(self, key: str, pixels: Pixels) -> None:
         try:
             self._entries.set(_named(key), _encoded(key, pixels))
+            self._entries.make_room()
         except self._failures as error:
             self._tell(error)
 
@@ -309,8 +310,15 @@ def _opened(limit: int, folder: str) -> Any:
     class Entries(diskcache.Cache):  # type: ignore[misc]  # diskcache has no type information
         failures = (sqlite3.Error, OSError, diskcache.Timeout)
 
+        def make_room(self) -> None:
+            """Forget the oldest, one at a time: diskcache forgets ten at once, which may be all that there are."""
+            while self.volume() > limit and len(self):
+                with self._transact() as (sql, cleanup):
+                    self._cull(0.0, sql, cleanup, 1)
+
     def opened() -> Any:
-        return Entries(folder, disk=Raw, size_limit=limit, eviction_policy="least-recently-used", sqlite_mmap_size=0)
+        policy = {"eviction_policy": "least-recently-used", "cull_limit": 0}  # nothing but make_room() forgets
+        return Entries(folder, disk=Raw, size_limit=limit, sqlite_mmap_size=0, **policy)
 
     try:
         try:
