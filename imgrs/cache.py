@@ -23,6 +23,8 @@ from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.sizes import bytes_of, size_text
 from imgrs.types import Pixels
 
+MARKER = "imgrs-cache.txt"
+"""The file that tells that a folder is a cache of ours."""
 _DIGEST = 16
 
 
@@ -51,8 +53,8 @@ class Cache:
     or by another that begins alike. What has not been used for longest goes first. Pixels are the same with and without.
 
     The bytes in memory come on top of ``memory_limit``. A folder needs the package ``diskcache``, takes its bytes on disk
-    and none in memory, and may be shared by processes; give it to nothing else. Raises ``ArgumentError`` for a limit
-    or a folder that will not do.
+    and none in memory, and may be shared by processes. It is made where there is none; one with other files in it is
+    refused. Raises ``ArgumentError`` for a limit or a folder that will not do.
 
     >>> import imgrs
     >>> cache = imgrs.Cache("64MiB")
@@ -321,6 +323,7 @@ def _opened(limit: int, folder: str) -> Any:
         return Entries(folder, disk=Raw, size_limit=limit, sqlite_mmap_size=0, **policy)
 
     try:
+        _take(folder)
         try:
             return opened()
         except sqlite3.DatabaseError as error:
@@ -332,6 +335,21 @@ def _opened(limit: int, folder: str) -> Any:
             return opened()
     except (OSError, sqlite3.Error) as error:
         raise ArgumentError(f"Cache: folder {folder!r} cannot be used: {error}; give another") from None
+
+
+def _take(folder: str) -> None:
+    """Mark a folder as a cache of imgrs, which is new or empty; others are refused, for what is damaged is deleted.
+
+    The mark comes before all else, so that of two processes that begin at once neither takes the other's files for foreign.
+    """
+    os.makedirs(folder, exist_ok=True)
+    if os.listdir(folder):
+        if not os.path.isfile(os.path.join(folder, MARKER)):
+            raise ArgumentError(f"Cache: folder {folder!r} is not an imgrs cache and not empty; give another")
+        return
+    Path(folder, MARKER).write_text(
+        "Made by imgrs.Cache, which may delete any file in this folder.\n", encoding="utf-8"
+    )
 
 
 def _named(key: str) -> str:

@@ -362,6 +362,22 @@ def test_a_folder_whose_index_is_damaged_is_begun_anew(tmp_path: Path) -> None:
     assert (cache.hits, cache.misses) == (0, 4)
 
 
+def test_a_folder_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+    foreign = [tmp_path / "cache.db", tmp_path / "cache.db-wal", tmp_path / "a" / "b" / "c.val"]
+    foreign[2].parent.mkdir(parents=True)
+    for file in foreign:
+        file.write_bytes(b"not a database" * 1000)
+    told = f"Cache: folder {str(tmp_path)!r} is not an imgrs cache and not empty; give another"
+    with pytest.raises(imgrs.ArgumentError, match=re.escape(told)):
+        imgrs.Cache("1MiB", tmp_path)
+    assert sorted(file for file in tmp_path.rglob("*") if file.is_file()) == sorted(foreign)
+    for name in ("empty", "new/below"):
+        if name == "empty":
+            (tmp_path / name).mkdir()
+        imgrs.Cache("1MiB", tmp_path / name).put("a", np.zeros((2, 2, 1), np.uint8))
+        assert imgrs.Cache("1MiB", tmp_path / name).holds("a")
+
+
 def test_a_folder_that_stops_working_is_told_once_and_done_without(tmp_path: Path) -> None:
     cache = imgrs.Cache("64MiB", tmp_path)
     img = ramp(2000).blur(8)
