@@ -706,7 +706,9 @@ class Image(Collection):
         from imgrs.plan.explain import explain
         from imgrs.run.save import sink_of
 
-        return explain(plan([self._node], config.settings(**options), [sink_of(self._node.spec, sink)]), costs)
+        return explain(
+            plan([self._node], config.settings(**options), [sink_of(self._node.spec, sink, "explain")]), costs
+        )
 
     def profile(self, sink: str | None = None, **options: Any) -> Profile:
         """Run the plan and measure it: ``print(img.profile())`` is ``explain()`` with what each op took beside its forecast.

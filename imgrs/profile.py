@@ -202,7 +202,7 @@ def profile(node: Node, settings: Settings, sink: str | None = None) -> Profile:
         with watching(profiler):
             discard([node], settings)
     else:
-        sink_of(node.spec, sink)  # which names what is wrong
+        sink_of(node.spec, sink, "profile")  # which names what is wrong
         with temporary_folder(tempfile.gettempdir(), "imgrs-profile") as folder:
             output = Output.of(node, f"{folder}/profiled", sink, {}, {})
             with watching(profiler):

@@ -113,7 +113,7 @@ def test_a_sink_is_written_and_removed(img: imgrs.Image, tmp_path: Path, monkeyp
     assert found.predicted[-1].encoding_seconds > 0
     assert {path.name for path in tmp_path.iterdir()} == before
     assert not list((tmp_path / "temporary").iterdir())
-    with pytest.raises(imgrs.ArgumentError, match="sink must be one of"):
+    with pytest.raises(imgrs.ArgumentError, match=r"^profile: sink must be one of"):
         img.profile(sink="foo")
 
 
