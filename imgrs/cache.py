@@ -23,6 +23,8 @@ from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.sizes import bytes_of, size_text
 from imgrs.types import Pixels
 
+MARKER = "imgrs-cache.txt"
+"""The file that tells that a folder is a cache of ours."""
 _DIGEST = 16
 
 
@@ -51,8 +53,8 @@ class Cache:
     or by another that begins alike. What has not been used for longest goes first. Pixels are the same with and without.
 
     The bytes in memory come on top of ``memory_limit``. A folder needs the package ``diskcache``, takes its bytes on disk
-    and none in memory, and may be shared by processes; give it to nothing else. Raises ``ArgumentError`` for a limit
-    or a folder that will not do.
+    and none in memory, and may be shared by processes. It is made where there is none; one with other files in it is
+    refused. Raises ``ArgumentError`` for a limit or a folder that will not do.
 
     >>> import imgrs
     >>> cache = imgrs.Cache("64MiB")
@@ -66,7 +68,7 @@ class Cache:
     def __init__(self, limit: int | str, folder: str | os.PathLike[str] | None = None) -> None:
         self.limit: int = bytes_of("Cache: limit", limit)
         """Bytes that it holds, at most."""
-        self.folder: str | None = None if folder is None else os.path.abspath(os.fspath(folder))
+        self.folder: str | None = None if folder is None else _path(folder)
         """Where its entries are; None in memory."""
         self._store: Store = InMemory(self.limit) if self.folder is None else OnDisk(self.limit, self.folder)
         self._lock = threading.Lock()
@@ -128,6 +130,14 @@ class Cache:
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process has the same folder, or memory of its own: one cache of a limit for all that reaches it."""
         return (of_process, (self.limit,)) if self.folder is None else (_in_folder, (self.limit, self.folder))
+
+
+def _path(folder: Any) -> str:
+    """A folder as an absolute path, where it is one."""
+    path = os.fspath(folder) if isinstance(folder, (str, os.PathLike)) else None
+    if not isinstance(path, str):
+        raise ArgumentTypeError(f"Cache: folder must be a path or None, got {folder!r}")
+    return os.path.abspath(path)
 
 
 @functools.cache
@@ -262,6 +272,7 @@ class OnDisk:
     def put(self, key: str, pixels: Pixels) -> None:
         try:
             self._entries.set(_named(key), _encoded(key, pixels))
+            self._entries.make_room()
         except self._failures as error:
             self._tell(error)
 
@@ -301,10 +312,18 @@ def _opened(limit: int, folder: str) -> Any:
     class Entries(diskcache.Cache):  # type: ignore[misc]  # diskcache has no type information
         failures = (sqlite3.Error, OSError, diskcache.Timeout)
 
+        def make_room(self) -> None:
+            """Forget the oldest, one at a time: diskcache forgets ten at once, which may be all that there are."""
+            while self.volume() > limit and len(self):
+                with self._transact() as (sql, cleanup):
+                    self._cull(0.0, sql, cleanup, 1)
+
     def opened() -> Any:
-        return Entries(folder, disk=Raw, size_limit=limit, eviction_policy="least-recently-used", sqlite_mmap_size=0)
+        policy = {"eviction_policy": "least-recently-used", "cull_limit": 0}  # nothing but make_room() forgets
+        return Entries(folder, disk=Raw, size_limit=limit, sqlite_mmap_size=0, **policy)
 
     try:
+        _take(folder)
         try:
             return opened()
         except sqlite3.DatabaseError as error:
@@ -316,6 +335,21 @@ def _opened(limit: int, folder: str) -> Any:
             return opened()
     except (OSError, sqlite3.Error) as error:
         raise ArgumentError(f"Cache: folder {folder!r} cannot be used: {error}; give another") from None
+
+
+def _take(folder: str) -> None:
+    """Mark a folder as a cache of imgrs, which is new or empty; others are refused, for what is damaged is deleted.
+
+    The mark comes before all else, so that of two processes that begin at once neither takes the other's files for foreign.
+    """
+    os.makedirs(folder, exist_ok=True)
+    if os.listdir(folder):
+        if not os.path.isfile(os.path.join(folder, MARKER)):
+            raise ArgumentError(f"Cache: folder {folder!r} is not an imgrs cache and not empty; give another")
+        return
+    Path(folder, MARKER).write_text(
+        "Made by imgrs.Cache, which may delete any file in this folder.\n", encoding="utf-8"
+    )
 
 
 def _named(key: str) -> str:

@@ -37,10 +37,12 @@ def estimate(*images: Image, sink: str | Sequence[str | None] | None = None, **o
     ``sink`` is the format that they are saved in (``"tiff"``), None for arrays, or one of these for each image. Keywords
     are those of ``imgrs.options``.
 
-    The forecast of memory is no lower than what is measured, and at most twice that where it is 16 MiB or more;
-    ``memory_limit`` bounds it, without the arrays that are handed out and the machinery's 16 MiB. The first run of a
-    process takes more: libraries are loaded, and NumPy does little work until it pays to load compiled loops. Seconds are
-    those of the machine on which costs were measured. Options of the format are thought to be the usual ones.
+    The forecast of memory is no lower than what is measured. For large images that are made smaller or keep their size it
+    is at most twice that, where that is 16 MiB or more. It is more for small images that are enlarged, and for pixels that
+    compress to much less than half, which no header tells. It is the memory of ``explain()``, which ``memory_limit`` bounds,
+    with the arrays that are handed out and 16 MiB for the machinery: threads, Dask's graph, tables of codecs. The first run
+    of a process takes more: libraries are loaded, and NumPy does little work until it pays to load compiled loops. Seconds
+    are those of the machine on which costs were measured. Options of the format are thought to be the usual ones.
 
     Raises ``MemoryBudgetError`` where no plan fits ``memory_limit``, and ``ArgumentError`` for what a format cannot hold.
 

@@ -687,7 +687,8 @@ class Image(Collection):
         """What computing this will do, as text: the graph, the rules, the stages, bytes read, memory and tasks.
 
         ``sink`` is the format that it is saved in (``"tiff"``), None for an array; ``costs=False`` leaves out what depends
-        on the machine.
+        on the machine. Memory is that of the engine's arrays; ``imgrs.estimate`` adds 16 MiB for the machinery, and arrays
+        that are handed out.
 
         >>> import imgrs
         >>> print(imgrs.new("L", (40, 30), 7).blur(2).explain(optimizer="off", costs=False))
@@ -708,7 +709,9 @@ class Image(Collection):
         from imgrs.plan.explain import explain
         from imgrs.run.save import sink_of
 
-        return explain(plan([self._node], config.settings(**options), [sink_of(self._node.spec, sink)]), costs)
+        return explain(
+            plan([self._node], config.settings(**options), [sink_of(self._node.spec, sink, "explain")]), costs
+        )
 
     def profile(self, sink: str | None = None, **options: Any) -> Profile:
         """Run the plan and measure it: ``print(img.profile())`` is ``explain()`` with what each op took beside its forecast.

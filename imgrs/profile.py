@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ COLORS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 
 """From quick to slow, evenly spaced: five colors of matplotlib's viridis, https://doi.org/10.25080/Majora-92bf1922-00a."""
 NEVER = (128, 128, 128)
 """The color of tiles that were not made."""
+FIRST = "first run: libraries and loops were loaded"
+"""The last line of the table of a run that did so."""
 _HEADER = (
     "", "predicted s", "measured s", "predicted MP", "measured MP", "tiles", "predicted MiB", "measured MiB"
 )  # fmt: skip
@@ -33,11 +36,13 @@ class Profile:
     """What one run took: ``str()`` is the plan and the table, ``heat_map()`` shows where the time went.
 
     ``run`` is the record (see ``imgrs.Monitor``), ``predicted`` what each of its stages was taken to cost, and ``tiles``
-    how long each tile took.
+    how long each tile took. ``loaded`` tells whether libraries were loaded in it, with the loops that need them, which
+    takes seconds and memory that another run does not.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, loaded: bool) -> None:
         self.run = run
+        self.loaded = loaded
 
     @property
     def predicted(self) -> tuple[Prediction, ...]:
@@ -53,6 +58,9 @@ class Profile:
 
         Seconds of stages and ops are added up over workers, those of the run are on the clock. Memory is, for a stage, what
         its tasks take together beside what was there before; measured memory counts what libraries and earlier stages hold.
+        It is a lower bound: what decoders and the allocator held already is not counted, though memory that was freed is given
+        back before, where the C library can (glibc). Measured tasks are all that ran, also those that only gather results
+        or put them in their places, which are not predicted. A last line tells where libraries were loaded.
         """
         run, forecast = self.run, self.run.plan.forecast
         rows: list[Sequence[str]] = [_HEADER]
@@ -64,11 +72,11 @@ class Profile:
             ("", "predicted", "measured"),
             ("time", f"{forecast.seconds:.3f} s", f"{run.seconds:.3f} s"),
             ("pixels", f"{forecast.pixels:,}", f"{run.pixels:,}"),
-            ("tasks", f"{forecast.tasks:,}", f"{run.tiles:,}"),
+            ("tasks", f"{forecast.tasks:,}", f"{run.tasks:,}"),
             ("reads", f"{mib(forecast.read_bytes)} MiB", read),
             ("memory", f"{mib(forecast.peak_bytes)} MiB", f"{mib(run.peak_bytes - run.start_bytes)} MiB"),
         ]
-        return grid(rows) + "\n\n" + grid(totals)
+        return grid(rows) + "\n\n" + grid(totals) + (f"\n\n{FIRST}" if self.loaded else "")
 
     def _stage(self, place: int, stage: StageRun, predicted: Prediction) -> list[Sequence[str]]:
         together = predicted.task_bytes * min(self.run.workers, stage.tiles_planned)
@@ -198,13 +206,24 @@ def profile(node: Node, settings: Settings, sink: str | None = None) -> Profile:
     from imgrs.run.save import Output, save, sink_of
 
     profiler = _Profiler()
+    give_back()
+    before = set(sys.modules)
     if sink is None:
         with watching(profiler):
             discard([node], settings)
     else:
-        sink_of(node.spec, sink)  # which names what is wrong
+        sink_of(node.spec, sink, "profile")  # which names what is wrong
         with temporary_folder(tempfile.gettempdir(), "imgrs-profile") as folder:
             output = Output.of(node, f"{folder}/profiled", sink, {}, {})
             with watching(profiler):
                 save([output], settings)
-    return Profile(profiler.runs[0])
+    return Profile(profiler.runs[0], any(not name.startswith("imgrs.") for name in set(sys.modules) - before))
+
+
+def give_back() -> None:
+    """Give memory that was freed back to the system, where the C library can: a run that takes it again adds nothing."""
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

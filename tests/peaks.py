@@ -37,8 +37,11 @@ class Job:
     make: Callable[[Image], Sequence[Image]]
     sink: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    small: bool = False
+    """Whether the source has ``SMALL`` pixels a side, whatever is measured."""
 
     def opened(self, folder: Path, side: int) -> Image:
+        side = SMALL if self.small else side
         if self.source == "array":
             return imgrs.fromarray(np.load(folder / f"{side}.npy"))
         return imgrs.open(folder / f"{side}.{self.source}")
@@ -127,6 +130,13 @@ JOBS: dict[str, Job] = {
     "scratch": Job("png", _one(lambda img: img.rotate(33)), "tif", {"memory_limit": "100MiB"}),
 }  # fmt: skip
 """Pipelines by name."""
+SMALL_JOBS: dict[str, Job] = {
+    f"{source} enlarged to {sink}": Job(
+        source, _one(lambda img: img.resize((6000, 4500)).blur(3)), sink, {}, small=True
+    )
+    for source, sink in (("jpg", "jpg"), ("tif", "tif"), ("png", "jpg"))
+}
+"""Sources of half a megapixel that are made large: what they make is smooth, and compresses far better than most."""
 
 
 def picture(side: int) -> npt.NDArray[np.uint8]:
@@ -198,7 +208,7 @@ def _child(call: str) -> list[int]:
 
 def _ready(name: str, folder: Path) -> tuple[Job, Sequence[Image]]:
     """A job in this process, after a small run of it, with what was freed given back to the system."""
-    job = JOBS[name]
+    job = (JOBS | SMALL_JOBS)[name]
     compiled.WORTH = 0  # loops are loaded at once, also for little work
     small = replace(job, options={"chunks": (256, 256)})
     for _ in range(2):
@@ -238,7 +248,7 @@ def main(folder: str, *names: str) -> None:
         where.mkdir(parents=True)
         for side in (SMALL, SIDE):
             made(where, side)
-    for name in names or JOBS:
+    for name in names or JOBS | SMALL_JOBS:
         peak = measured(name, where)
         told = [f"{size / 2**20:7.1f} MiB" for size in (peak.forecast, peak.measured)]
         print(

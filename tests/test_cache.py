@@ -362,6 +362,22 @@ def test_a_folder_whose_index_is_damaged_is_begun_anew(tmp_path: Path) -> None:
     assert (cache.hits, cache.misses) == (0, 4)
 
 
+def test_a_folder_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+    foreign = [tmp_path / "cache.db", tmp_path / "cache.db-wal", tmp_path / "a" / "b" / "c.val"]
+    foreign[2].parent.mkdir(parents=True)
+    for file in foreign:
+        file.write_bytes(b"not a database" * 1000)
+    told = f"Cache: folder {str(tmp_path)!r} is not an imgrs cache and not empty; give another"
+    with pytest.raises(imgrs.ArgumentError, match=re.escape(told)):
+        imgrs.Cache("1MiB", tmp_path)
+    assert sorted(file for file in tmp_path.rglob("*") if file.is_file()) == sorted(foreign)
+    for name in ("empty", "new/below"):
+        if name == "empty":
+            (tmp_path / name).mkdir()
+        imgrs.Cache("1MiB", tmp_path / name).put("a", np.zeros((2, 2, 1), np.uint8))
+        assert imgrs.Cache("1MiB", tmp_path / name).holds("a")
+
+
 def test_a_folder_that_stops_working_is_told_once_and_done_without(tmp_path: Path) -> None:
     cache = imgrs.Cache("64MiB", tmp_path)
     img = ramp(2000).blur(8)
@@ -462,14 +478,33 @@ def test_a_folder_holds_about_no_more_than_its_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
-def test_a_run_does_not_push_out_what_it_is_going_to_use(on_disk: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+def test_a_run_does_not_push_out_what_it_is_going_to_use(scheduler: str, on_disk: bool, tmp_path: Path) -> None:
     cache = imgrs.Cache("10MiB", tmp_path if on_disk else None)
     img = ramp(4000).blur(8)
     for runs in (1, 2, 3):
-        img.compute(cache=cache)
+        img.compute(cache=cache, scheduler=scheduler)
         assert (cache.hits, cache.misses) == (3 * (runs - 1), 16 * runs - 3 * (runs - 1))
-    img.crop((0, 0, 2048, 1000)).compute(cache=cache)  # what came first is what fits
-    assert cache.hits == 8
+    if scheduler == "sync":  # threads finish tiles in any order
+        img.crop((0, 0, 2048, 1000)).compute(cache=cache)  # what came first is what fits
+        assert cache.hits == 8
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_no_more_is_pushed_out_than_makes_room(on_disk: bool, tmp_path: Path) -> None:
+    cache = imgrs.Cache("1MiB", tmp_path if on_disk else None)
+    tile = np.zeros((300, 1000, 1), np.uint8)
+    for name in "abcd":
+        cache.put(name, tile)
+    assert [cache.holds(name) for name in "abcd"] == [False, True, True, True]
+    for i in range(30):
+        cache.put(f"small {i}", tile[:1, :100])
+    assert cache.holds("d")
+    assert cache.bytes <= cache.limit
+    cache.put("large", np.zeros((900, 1000, 1), np.uint8))
+    assert cache.holds("large")
+    assert not any(cache.holds(name) for name in "bcd")
+    assert cache.bytes <= cache.limit
 
 
 def test_what_is_stored_cannot_be_written_to() -> None:
@@ -732,6 +767,13 @@ def test_a_folder_that_will_not_do_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "diskcache", None)
     with pytest.raises(imgrs.ArgumentError, match=re.escape("pip install 'imgrs-lazy[cache]'")):
         imgrs.Cache("1MiB", tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [3, b"folder", True, Path])
+def test_a_folder_is_a_path(wrong: Any) -> None:
+    with pytest.raises(imgrs.ArgumentTypeError) as caught:
+        imgrs.Cache("1MiB", folder=wrong)
+    assert str(caught.value) == f"Cache: folder must be a path or None, got {wrong!r}"
 
 
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])

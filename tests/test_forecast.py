@@ -1,4 +1,4 @@
-"""What a run will take, told before: no less than is measured, at most twice as much."""
+"""What a run will take, told before: no less than is measured, and for most jobs at most twice as much."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import tifffile
 import imgrs
 from imgrs.ops.source import Open
 from tests import peaks
-from tests.peaks import JOBS
+from tests.peaks import JOBS, SMALL_JOBS
 
 MEANT = 16 << 20
 """Bytes from which a peak means something: less is lost in what the allocator does."""
@@ -37,6 +37,13 @@ def test_the_forecast_is_no_less_than_the_peak_and_at_most_twice(name: str, pict
         if peak.forecast <= 2 * max(most, MEANT):
             break
     assert peak.forecast <= 2 * max(most, MEANT)
+
+
+@linux
+@pytest.mark.parametrize("name", SMALL_JOBS)
+def test_the_forecast_is_no_less_than_the_peak_of_what_is_enlarged(name: str, pictures: Path) -> None:
+    peak = peaks.measured(name, pictures)
+    assert peak.forecast >= peak.measured
 
 
 @pytest.fixture
@@ -110,6 +117,18 @@ def test_an_estimate_is_a_frozen_record_of_numbers(photo_tiff: Path) -> None:
     assert found.tasks == 40
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.tasks = 1  # type: ignore[misc]  # which is what is tried
+
+
+def test_an_estimate_counts_16_mib_more_than_explain_shows() -> None:
+    img = imgrs.new("RGB", (8000, 6000), (1, 2, 3)).blur(2)
+    options: dict[str, Any] = {"memory_limit": "256MiB", "workers": 2}
+    told = re.search(r"memory +([\d.]+) MiB at the peak", img.explain(sink="tiff", **options))
+    assert told is not None
+    files, arrays = (imgrs.estimate(img, sink=sink, **options).peak_bytes / 2**20 for sink in ("tiff", None))
+    assert files == pytest.approx(float(told[1]) + 16, abs=0.06)
+    told = re.search(r"memory +([\d.]+) MiB at the peak", img.explain(**options))
+    assert told is not None
+    assert arrays == pytest.approx(float(told[1]) + 16 + img.nbytes / 2**20, abs=0.06)
 
 
 def test_arrays_that_are_handed_out_are_part_of_the_estimate() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,8 +19,9 @@ from imgrs.config import settings
 from imgrs.plan.choose import plan
 from imgrs.plan.measure import Measured
 from imgrs.plan.predict import extent, predict
-from imgrs.profile import COLORS, NEVER, color_of
+from imgrs.profile import COLORS, FIRST, NEVER, color_of
 from imgrs.run.tasks import Into
+from imgrs.run.watched import resident
 from imgrs.types import Pixels
 
 
@@ -31,6 +35,7 @@ OPTIONS: dict[str, Any] = {"chunks": (128, 128), "scheduler": "threads", "worker
 
 def test_a_profile_is_the_plan_with_measured_against_predicted(img: imgrs.Image) -> None:
     found = img.profile(**OPTIONS)
+    found.loaded = False
     text = str(found)
     assert text.startswith(img.explain(**OPTIONS).partition("\nforecast")[0])
     assert text.endswith("\n".join(f"  {line}".rstrip() for line in found.table().splitlines()))
@@ -47,6 +52,9 @@ def test_a_profile_is_the_plan_with_measured_against_predicted(img: imgrs.Image)
     assert names[-5:] == ["time", "pixels", "tasks", "reads", "memory"]
     pixels = next(line.split() for line in lines if line.startswith("pixels"))
     assert pixels[1] == pixels[2] == f"{found.run.plan.forecast.pixels:,}"
+    tasks = next(line.split() for line in lines if line.startswith("tasks"))
+    assert tasks == ["tasks", f"{found.run.plan.forecast.tasks}", f"{found.run.tasks}"]
+    assert found.run.tasks > found.run.tiles  # those that gather the histogram
     assert repr(found).startswith("<imgrs.Profile 36 tiles in")
     assert found.as_dict()["tiles"] == 36
 
@@ -96,6 +104,30 @@ def test_the_extent_is_that_of_what_is_made_or_read(photo_tiff: Path) -> None:
         assert extent(plan([pipeline._node], settings(**OPTIONS))) == pixels
 
 
+def test_a_profile_tells_where_libraries_were_loaded(photo_tiff: Path) -> None:
+    script = f"""
+import imgrs
+img = imgrs.open({str(photo_tiff)!r}).resize((100, 100)).blur(2)
+for _ in range(2):
+    print(img.profile(scheduler="sync").table().splitlines()[-1])
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    first, second = run.stdout.splitlines()
+    assert first == FIRST
+    assert second.startswith("memory")
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="is of glibc")
+def test_freed_memory_is_given_back_before_a_profile_begins(img: imgrs.Image) -> None:
+    size = 100_000  # taken from the heap, not mapped
+    blocks = [b"\1" * size for _ in range(1000)]
+    above = b"\1" * size  # or the heap would shrink by itself
+    del blocks
+    before = resident()
+    assert img.profile(**OPTIONS).run.start_bytes < before - 80_000_000
+    assert len(above) == size
+
+
 def test_the_array_is_not_kept(img: imgrs.Image, monkeypatch: Any) -> None:
     monkeypatch.setattr(Into, "__init__", None)  # what writes tiles into arrays cannot be made
     assert img.profile(**OPTIONS).run.what == "profile"
@@ -113,7 +145,7 @@ def test_a_sink_is_written_and_removed(img: imgrs.Image, tmp_path: Path, monkeyp
     assert found.predicted[-1].encoding_seconds > 0
     assert {path.name for path in tmp_path.iterdir()} == before
     assert not list((tmp_path / "temporary").iterdir())
-    with pytest.raises(imgrs.ArgumentError, match="sink must be one of"):
+    with pytest.raises(imgrs.ArgumentError, match=r"^profile: sink must be one of"):
         img.profile(sink="foo")
 
 

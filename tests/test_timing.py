@@ -20,11 +20,21 @@ def test_a_benchmark_computes_and_counts(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(imgrs.Image, "compute", counted)
     made = imgrs.benchmark(imgrs.new("RGB", (200, 100)).blur(1), runs=4, workers=1)
-    assert calls == [{"workers": 1}] * 5
+    assert calls == [{"workers": 1, "cache": False}] * 5
     assert len(made.runs) == 4
     assert made.seconds == np.median(made.runs)
     assert made.rate == pytest.approx(0.02 / made.seconds)
     assert f"{made.rate:,.1f} megapixels/s" in str(made)
+
+
+def test_a_cache_is_timed_only_where_it_is_given() -> None:
+    cache = imgrs.Cache("64MiB")
+    img = imgrs.new("RGB", (200, 100), (1, 2, 3)).blur(8)
+    with imgrs.options(cache=cache):
+        imgrs.benchmark(img, runs=2)
+    assert (cache.hits, cache.misses, cache.bytes) == (0, 0, 0)
+    imgrs.benchmark(img, runs=2, cache=cache)
+    assert (cache.hits, cache.misses) == (2, 1)
 
 
 @pytest.mark.parametrize("runs", [0, -1, 2.0, True])

@@ -116,7 +116,7 @@ def forecast(outputs: Sequence[Output], settings: Settings) -> Forecast:
     return plan([output.node for output in outputs], settings, [_sink(output.encoder) for output in outputs]).forecast
 
 
-def sink_of(spec: Spec, format: str | None, name: str = "explain") -> Sink:
+def sink_of(spec: Spec, format: str | None, name: str) -> Sink:
     """How the tiles of an image are made for a file of a format; for an array where it is None.
 
     Errors speak of the argument ``sink`` of the function ``name``.
