@@ -208,3 +208,32 @@ def test_text_is_read_as_verbs(text: str, made: imgrs.Pipeline) -> None:
 def test_nothing_else_is_taken(text: str) -> None:
     with pytest.raises(imgrs.ImgrsError):
         pipeline_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "told"),
+    [
+        (".".join(["blur(2)"] * 501), imgrs.LimitError, "501 verbs are more than 500; write a recipe instead"),
+        (".".join(["blur(2)"] * 5_000), imgrs.LimitError, "5,000 verbs are more than 500; write a recipe instead"),
+        ("blur(" + "9" * 5_000 + ")", imgrs.LimitError, "a number has 5,000 digits, more than 100"),
+        ("blur(" + "-" * 50_000 + "1)", imgrs.LimitError, "is nested too deeply"),
+        ("blur(" + "-" * 900 + "1)", imgrs.ArgumentTypeError, "got what is nested too deeply"),
+        ("blur(2)\0", imgrs.ArgumentError, "is not a chain of verbs: it holds a null character"),
+        ("  blur(2))", imgrs.ArgumentError, "is not a chain of verbs: unmatched ')' at column 10"),
+        ("blur(1)\n  .sharpen(1))", imgrs.ArgumentError, "unmatched ')' at line 2, column 14"),
+        ("blurr(2)", imgrs.ArgumentError, "'blurr' is not a verb; did you mean 'blur'?"),
+        ("qqq(2)", imgrs.ArgumentError, "'qqq' is not a verb; verbs are the methods of imgrs.Pipeline, such as"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_text_is_told_in_its_own_terms(text: str, error: type[Exception], told: str) -> None:
+    with pytest.raises(error) as raised:
+        pipeline_of(text)
+    assert type(raised.value) is error
+    assert told in str(raised.value)
+    assert len(str(raised.value)) < 250
+    for leaked in ("<unknown>", "recursion", "sys."):
+        assert leaked not in str(raised.value)
+
+
+def test_a_text_of_500_verbs_is_taken() -> None:
+    assert len(pipeline_of(".".join(["blur((2))"] * 500)).params) == 500
