@@ -429,13 +429,12 @@ def _done(action: Op | Verb | None, images: list[Image]) -> Image:
 
 
 def _shrunk(image: Image, shrink: int) -> Image:
+    """A file as opened at a scale that it decodes at; any other image as the mean of each square of pixels."""
     op = image._node.op
-    if not isinstance(op, source.Open) or op.shrink != 1 or shrink not in op.reader.shrinks:
-        raise ArgumentError(
-            f"shrink_on_load: needs a file as opened that decodes at 1/{shrink}, got {image!r}; "
-            "make the recipe of an image that was not made by thumbnail()"
-        )
-    return Image(Node(source.Open(op.reader, shrink)))
+    if isinstance(op, source.Open) and op.shrink == 1 and shrink in op.reader.shrinks:
+        return Image(Node(source.Open(op.reader, shrink)))
+    width, height = image.size
+    return image.resize((-(-width // shrink), -(-height // shrink)), "box")
 
 
 def _opened(value: Any, name: str) -> Image:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import json
 import pickle
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from PIL import Image as Pillow
 
 import imgrs
+from imgrs.expression import pipeline_of
+from imgrs.graph.node import walk
 from imgrs.image import Image, Statistic, verb
 from imgrs.ops.arithmetic import Combine
 from imgrs.ops.filter import Blur
+from imgrs.ops.stats import AutoContrast
 from imgrs.pipelines import Pipeline, pipeline
 from tests.examples import applications, op_classes
 from tests.samples import profile
@@ -468,9 +474,25 @@ def test_a_thumbnail_of_a_jpeg_is_decoded_small_again(tmp_path: Path) -> None:
     recipe = Pipeline.from_json(small.recipe().to_json())
     assert repr(recipe).splitlines()[1] == "shrink_on_load_1 = shrink_on_load(input, 4)"
     assert recipe(path).key == small.key
-    for wrong in (picture(size=(400, 300)), imgrs.open(path).blur(1)):
-        with pytest.raises(imgrs.ArgumentError, match="shrink_on_load: needs a file as opened that decodes at 1/4"):
-            recipe(wrong)
+
+
+def test_the_recipe_of_a_thumbnail_applies_to_any_photograph(tmp_path: Path) -> None:
+    source, other = tmp_path / "photo.jpg", tmp_path / "other.jpg"
+    picture(size=(400, 300)).save(source)
+    picture(size=(401, 299)).save(other)
+    recipe = imgrs.open(source).thumbnail((40, 40)).recipe()
+    assert recipe(other).key == imgrs.open(other).thumbnail((40, 40)).key  # which has the same size
+    plain = Image(next(node for node in walk([recipe(other)._node]) if not node.inputs))
+    assert plain.size == (101, 75)
+    img = picture(size=(401, 299))
+    img.save(tmp_path / "other.tif")
+    for image in (img, imgrs.open(tmp_path / "other.tif"), imgrs.open(other).blur(1), img.convert("L")):
+        made = recipe(image)
+        assert made.key == image.resize((101, 75), "box").resize((40, 30), "bicubic").key
+    with Pillow.fromarray(img.compute()) as known:
+        difference = np.abs(img.resize((101, 75), "box").compute().astype(int) - known.resize((101, 75), 4))
+    assert difference.max() <= 1
+    assert recipe(imgrs.new("RGB", (3, 2))).size == (40, 30)
 
 
 def test_a_file_as_opened_and_decoded_small_is_one_hole(tmp_path: Path) -> None:
