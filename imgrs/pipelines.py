@@ -19,10 +19,10 @@ import numpy as np
 from imgrs import recipe_text
 from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.graph.node import Node, walk
-from imgrs.graph.op import Op
+from imgrs.graph.op import Fold, Op
 from imgrs.graph.text import LONGEST, arguments
 from imgrs.image import Image, Statistic, resized, verb
-from imgrs.ops import resample, source, stats, verbs
+from imgrs.ops import geometry, resample, source, stats, verbs
 from imgrs.ops.verbs import Verb
 from imgrs.recipe_text import About, Row, Source
 
@@ -47,21 +47,49 @@ Action: TypeAlias = "Op | Verb | Hole"
 
 
 class _ImageNeededError(ArgumentError, AttributeError):
-    """What is asked of a pipeline that only an image can tell. Also an ``AttributeError``, so that ``hasattr`` works."""
+    """What only an image can tell: an ``ArgumentError``, as it shows itself, for which ``hasattr`` is False."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ArgumentError, self.args
+
+
+_ImageNeededError.__name__ = _ImageNeededError.__qualname__ = ArgumentError.__name__
+_ImageNeededError.__module__ = ArgumentError.__module__
 
 
 class Step:
-    """An action on the results of other steps: a node whose spec is not known yet."""
+    """An action on the results of other steps: a node whose spec is not known yet.
 
-    __slots__ = ("__weakref__", "action", "inputs")
+    Raises ``ArgumentError`` for a statistic where the action takes an image, and the other way round.
+    """
+
+    __slots__ = ("__weakref__", "action", "inputs", "is_statistic")
 
     def __init__(self, action: Action, *inputs: Step) -> None:
         self.action = action
         self.inputs = inputs
+        self.is_statistic: bool | None = _gives_a_statistic(action, inputs)
+        """Whether it makes numbers about an image; None where that cannot be told yet."""
 
     @property
     def spec(self) -> Any:  # there is none
         raise _ImageNeededError("a pipeline has no image yet")
+
+
+def _gives_a_statistic(action: Action, inputs: Sequence[Step]) -> bool | None:
+    """What comes out, checked as ``Op.check`` does where specs are known."""
+    if isinstance(action, Hole):
+        return None
+    if isinstance(action, (verbs.Slice, geometry.Crop)):  # a part of a statistic is one, too
+        return inputs[0].is_statistic
+    images = action.arity[1] - (action.statistics if isinstance(action, Op) else 0)
+    for place, given in enumerate(inputs):
+        if given.is_statistic is not None and given.is_statistic != (place >= images):
+            way = "needs an image, not a statistic" if place < images else "needs a statistic, such as histogram()"
+            raise ArgumentError(f"{action.name} {way}, as input {place + 1}")
+    if isinstance(action, (stats.Histogram, stats.Mean, stats.Extrema)):
+        return True
+    return None if isinstance(action, Fold) else False  # a fold from elsewhere may be either
 
 
 class _StandIn(Image):
@@ -228,7 +256,10 @@ class Pipeline:
         made: dict[str, Step] = {}
         for row in rows:
             action = Hole(row.name) if row.action is None else row.action
-            made[row.name] = Step(action, *(made[name] for name in row.inputs))
+            try:
+                made[row.name] = Step(action, *(made[name] for name in row.inputs))
+            except ArgumentError as error:
+                raise ArgumentError(f"recipe: step {row.name!r}: {error}") from None
         return cls(made[output], about)
 
     @classmethod
