@@ -263,20 +263,29 @@ class Pipeline:
         return cls(made[output], about)
 
     @classmethod
-    def from_file(cls, source: Any) -> Pipeline:
-        """The recipe in a file that was saved with ``recipe=True``: its ``sources`` say what to call it on.
+    def from_file(cls, source: Any, *, edited: bool = False) -> Pipeline:
+        """The recipe in a file: what ``to_json`` gave, or an image that was saved with ``recipe=True``.
 
-        Raises ``ArgumentError`` where there is none, and what ``imgrs.open`` and ``from_json`` raise.
+        Which of both it is, its content tells. ``source`` is what ``imgrs.open`` takes, ``edited`` is for ``from_json``.
+        The ``sources`` of a recipe say what to call it on. Raises ``ArgumentError`` where there is none, and what
+        ``imgrs.open`` and ``from_json`` raise.
         """
         from imgrs.io import open_source, xmp
+        from imgrs.io.folder import Folder
+        from imgrs.io.limits import check_recipe
+        from imgrs.io.resource import BytesResource, resource_of
 
-        reader = open_source(source)
+        resource = resource_of(source)
+        if not isinstance(resource, Folder) and recipe_text.is_json(resource.read(0, recipe_text.HEAD)):
+            check_recipe("bytes", resource.size)
+            return cls.from_json(resource.read(), edited=edited)
+        reader = open_source(resource if isinstance(resource, BytesResource) else source)  # a file object was read
         text = xmp.recipe(reader.info.get("xmp", b""))
         if text is None:
             raise ArgumentError(
                 f"from_file: {reader.resource.name} holds no recipe; save(..., recipe=True) puts one there"
             )
-        return cls.from_json(text)
+        return cls.from_json(text, edited=edited)
 
     # A value
 
@@ -300,9 +309,8 @@ class Pipeline:
         """Verbs are set below, by name; what is asked for here is not there. Typed for the sake of those."""
         if name.startswith("_") or not hasattr(Image, name):
             raise AttributeError(f"a Pipeline has no {name!r}")
-        raise _ImageNeededError(
-            f"{name}: a pipeline has none before it meets an image; call it on one: pipe(img).{name}"
-        )
+        call = "()" if inspect.isfunction(getattr(Image, name)) else ""
+        raise _ImageNeededError(f"{name} needs an image: pipe(img).{name}{call}")
 
     if TYPE_CHECKING:  # set below, too; but operators are looked for in the class
 
@@ -545,7 +553,7 @@ def _method(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
                 **{key: _stand_in(value, name) for key, value in kwargs.items()},
             )
         except _ImageNeededError:
-            raise _ImageNeededError(f"{name}: needs its image; call it on what the pipeline makes") from None
+            raise ArgumentError(f"{name} needs an image: pipe(img).{name}()") from None
         return Pipeline(cast(Step, made._node)) if isinstance(made, Image) else made
 
     call.__name__, call.__qualname__, call.__doc__ = name, f"Pipeline.{name}", function.__doc__
