@@ -1,7 +1,8 @@
-"""The command line: ``imgrs info``, ``convert``, ``apply``, ``run``, ``batch``, ``explain``, ``estimate``, ``bench``, ``demo``.
+"""The command line: ``imgrs info``, ``convert``, ``apply``, ``run``, ``batch``, ``explain``, ``estimate``, ``profile``, ...
 
 A thin layer: each command parses its arguments, calls the function of that name, and prints what it returns. Results go to
-the standard output, everything else to the standard error. Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.
+the standard output, everything else to the standard error. Exit codes: 0 done, 1 failed, 2 called wrongly, which is found
+before an image is opened, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -9,21 +10,46 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from imgrs.errors import ImgrsError
+from imgrs.errors import ArgumentError, ImgrsError, LimitError, UnsupportedFormatError
 
 if TYPE_CHECKING:
     from imgrs.image import Image
     from imgrs.pipelines import Pipeline
 
-FAILED, INTERRUPTED = 1, 130
+FAILED, CALLED_WRONGLY, INTERRUPTED = 1, 2, 130
 PIPE = "-"
+STATUS = "The exit status is 1 where a file failed, and 2 where an argument is wrong."
+
+
+class CalledWrongly(click.ClickException):
+    """An argument is wrong: one line, as for other errors."""
+
+    exit_code = CALLED_WRONGLY
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        _complain(self)
+
+
+@contextmanager
+def _asked() -> Iterator[None]:
+    """Inside, arguments are checked, and nothing is opened."""
+    try:
+        yield
+    except (ArgumentError, LimitError) as error:
+        raise CalledWrongly(str(error)) from error
+
+
+def _complain(error: Exception) -> None:
+    click.echo(f"imgrs: {' '.join(str(error).split())}", err=True)
 
 
 class Commands(click.Group):
@@ -32,10 +58,14 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except CalledWrongly as error:
+            if ctx.params.get("traceback") and error.__cause__ is not None:
+                raise error.__cause__ from None
+            raise
         except (ImgrsError, OSError) as error:
             if ctx.params.get("traceback"):
                 raise
-            click.echo(f"imgrs: {' '.join(str(error).split())}", err=True)
+            _complain(error)
             ctx.exit(FAILED)
         except KeyboardInterrupt:
             if ctx.params.get("traceback"):
@@ -51,6 +81,16 @@ def main(traceback: bool) -> None:
     """Images as lazy dataflow graphs, run in tiles through Dask."""
 
 
+def _sides(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    try:
+        width, height = map(int, value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not two whole numbers, such as 1024,512") from None
+    return width, height
+
+
 def _engine(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of the engine, for commands that compute."""
     for option in (
@@ -58,7 +98,23 @@ def _engine(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--memory-limit", metavar="SIZE", help='Memory for pixels: "512MiB"; a quarter of what is free.'),
         click.option("--scheduler", type=click.Choice(["threads", "sync", "processes"]), help="Where tasks run."),
         click.option("--optimizer", type=click.Choice(["exact", "fast", "off"]), help="Which rules may rewrite."),
+        click.option("--chunks", callback=_sides, metavar="W,H", help="Pixels of a tile; what fits unless given."),
     ):
+        command = option(command)
+    return command
+
+
+def _many(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Arguments and options of commands that make many images."""
+    for option in (
+        click.argument("sources", nargs=-1, required=True),
+        click.option("-o", "--out", required=True, help="Names of the results: 'out/{stem}_web.{ext}'."),
+        click.option("--resume", is_flag=True, help="Make only what an earlier run with the same arguments left undone."),
+        click.option(
+            "--on-error", type=click.Choice(["collect", "raise"]), default="collect", show_default=True,
+            help="Go on when a file fails, or stop.",
+        ),
+    ):  # fmt: skip
         command = option(command)
     return command
 
@@ -76,6 +132,10 @@ def _saving(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_progress = click.option(
+    "--progress/--no-progress", default=None, help="A bar, or none; one in terminals unless given."
+)
+_cache = click.option("--cache", metavar="SIZE", help='Keep results in memory while the command runs: "256MiB".')
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _steps = click.argument("steps")
 _source = click.argument("source")
@@ -86,14 +146,23 @@ _source = click.argument("source")
 @_json
 def info(sources: tuple[str, ...], as_json: bool) -> None:
     """Tell what images are, from their headers alone."""
-    found = [_facts(source) for source in sources]
+    rows: list[dict[str, Any]] = []
+    for source in sources:
+        try:
+            rows.append(_facts(source))
+        except (ImgrsError, OSError) as error:
+            if _wants_traceback():
+                raise
+            rows.append({"source": source, "error": str(error)})
+            if not as_json:
+                _complain(error)
+            continue
+        if not as_json:
+            click.echo(_described(rows[-1]))
     if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    for facts in found:
-        frames = f", {facts['frames']} frames" if facts["frames"] > 1 else ""
-        what = f"{facts['width']}x{facts['height']} {facts['mode']} {facts['dtype']}"
-        click.echo(f"{facts['source']}: {facts['format']} {what}{frames}")
+        click.echo(json.dumps(rows, indent=2))
+    if any("error" in row for row in rows):
+        sys.exit(FAILED)
 
 
 @main.command()
@@ -101,12 +170,14 @@ def info(sources: tuple[str, ...], as_json: bool) -> None:
 @click.argument("target")
 @_saving
 @_engine
+@_progress
 def convert(source: str, target: str, **options: Any) -> None:
     """Save an image in another format.
 
     The format is that of TARGET's name; "-" stands for the standard input and output.
     """
-    _opened(source).save(target, **_save_options(options))
+    keywords = _save_options(options, target)
+    _opened(source).save(target, **keywords)
 
 
 @main.command()
@@ -115,48 +186,75 @@ def convert(source: str, target: str, **options: Any) -> None:
 @click.argument("target")
 @_saving
 @_engine
+@_progress
 def apply(steps: str, source: str, target: str, **options: Any) -> None:
     """Put an image through steps and save it.
 
     STEPS are verbs, such as 'resize(800,600).sharpen(1.1)'; "-" stands for the standard input and output.
     """
-    _pipeline(steps)(_opened(source)).save(target, **_save_options(options))
+    pipeline, keywords = _pipeline(steps), _save_options(options, target)
+    pipeline(_opened(source)).save(target, **keywords)
 
 
-@main.command()
-@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("sources", nargs=-1, required=True)
-@click.option("-o", "--out", required=True, help="Names of the results: 'out/{stem}.png'.")
-@click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
+@main.command(epilog=STATUS)
+@click.argument("recipe", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@_many
+@click.option("--edited", is_flag=True, help="Take a recipe that was edited by hand since it was written.")
+@click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Another parameter of a step: --param sharpen_1__strength=2. May be repeated.",
+)
 @_json
 @_saving
 @_engine
-def run(recipe: Path, sources: tuple[str, ...], out: str, resume: bool, as_json: bool, **options: Any) -> None:
+@_progress
+@_cache
+def run(
+    recipe: str,
+    sources: tuple[str, ...],
+    out: str,
+    edited: bool,
+    params: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Put many images through a recipe.
 
-    RECIPE is a JSON file that to_json() made; SOURCES are files, folders and patterns.
+    RECIPE is a JSON file that to_json() made, or an image that was saved with its recipe; "-" stands for the standard input.
+    SOURCES are files, folders and patterns.
+
+    In --out, {stem}, {ext}, {name}, {parent} and {index} stand for parts of the source's name.
     """
     from imgrs.pipelines import Pipeline
 
-    _batch(Pipeline.from_json(recipe.read_text(encoding="utf-8")), sources, out, resume, as_json, options)
+    found = sys.stdin.buffer.read() if recipe == PIPE else recipe
+    try:
+        with _asked():
+            pipeline = Pipeline.from_file(found, edited=edited).with_params(**_values("--param", params))
+    except UnsupportedFormatError as error:
+        raise CalledWrongly(f"{recipe!r} is neither JSON nor an image with a recipe") from error
+    _batch("run", pipeline, sources, out, as_json, options)
 
 
-@main.command()
+@main.command(epilog=STATUS)
 @_steps
-@click.argument("sources", nargs=-1, required=True)
-@click.option("-o", "--out", required=True, help="Names of the results: 'out/{stem}_web.{ext}'.")
-@click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
+@_many
 @_json
 @_saving
 @_engine
-def batch(steps: str, sources: tuple[str, ...], out: str, resume: bool, as_json: bool, **options: Any) -> None:
+@_progress
+@_cache
+def batch(steps: str, sources: tuple[str, ...], out: str, as_json: bool, **options: Any) -> None:
     """Put many images through steps.
 
     STEPS are verbs, such as 'resize(800,600)'; SOURCES are files, folders and patterns.
 
     In --out, {stem}, {ext}, {name}, {parent} and {index} stand for parts of the source's name.
     """
-    _batch(_pipeline(steps), sources, out, resume, as_json, options)
+    _batch("batch", _pipeline(steps), sources, out, as_json, options)
 
 
 @main.command()
@@ -166,7 +264,8 @@ def batch(steps: str, sources: tuple[str, ...], out: str, resume: bool, as_json:
 @_engine
 def explain(steps: str, source: str, sink: str | None, **options: Any) -> None:
     """Tell what will be done, without doing it."""
-    click.echo(_pipeline(steps)(_opened(source)).explain(sink, **_given(options)))
+    pipeline, keywords = _pipeline(steps), _engine_options(options, sink)
+    click.echo(pipeline(_opened(source)).explain(sink, **keywords))
 
 
 @main.command()
@@ -179,7 +278,8 @@ def estimate(steps: str, source: str, sink: str | None, as_json: bool, **options
     """Forecast memory, reads and time."""
     import imgrs
 
-    found = dataclasses.asdict(imgrs.estimate(_pipeline(steps)(_opened(source)), sink=sink, **_given(options)))
+    pipeline, keywords = _pipeline(steps), _engine_options(options, sink)
+    found = dataclasses.asdict(imgrs.estimate(pipeline(_opened(source)), sink=sink, **keywords))
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -194,12 +294,33 @@ def estimate(steps: str, source: str, sink: str | None, as_json: bool, **options
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="How often, after a first time.")
 @_json
 @_engine
+@_progress
+@_cache
 def bench(steps: str, source: str, runs: int, as_json: bool, **options: Any) -> None:
     """Compute several times and tell how long it took."""
     import imgrs
 
-    made = imgrs.benchmark(_pipeline(steps)(_opened(source)), runs, **_given(options))
+    pipeline, keywords = _pipeline(steps), _engine_options(options)
+    made = imgrs.benchmark(pipeline(_opened(source)), runs, **keywords)
     click.echo(json.dumps(dataclasses.asdict(made), indent=2) if as_json else str(made))
+
+
+@main.command()
+@_steps
+@_source
+@click.option("--sink", metavar="FORMAT", help="Measure saving in a format, to a temporary file, and not an array.")
+@click.option("--heat-map", metavar="FILE", help="Save where the time went as an image, a box for each tile.")
+@_engine
+@_progress
+def profile(steps: str, source: str, sink: str | None, heat_map: str | None, **options: Any) -> None:
+    """Compute, and tell what each step took."""
+    pipeline, keywords = _pipeline(steps), _engine_options(options, sink)
+    if heat_map is not None:
+        _check_format(heat_map, None)
+    made = pipeline(_opened(source)).profile(sink, **keywords)
+    click.echo(str(made))
+    if heat_map is not None:
+        made.heat_map().save(heat_map, progress=False)
 
 
 @main.command()
@@ -238,7 +359,10 @@ def _opened(source: str) -> Image:
 def _pipeline(steps: str) -> Pipeline:
     from imgrs.expression import pipeline_of
 
-    return pipeline_of(steps)
+    if steps.lower().endswith(".json") or os.path.isfile(steps):
+        raise CalledWrongly(f"{steps!r} is a file, and no verbs; imgrs run takes recipes")
+    with _asked():
+        return pipeline_of(steps)
 
 
 def _facts(source: str) -> dict[str, Any]:
@@ -256,33 +380,77 @@ def _facts(source: str) -> dict[str, Any]:
     }
 
 
+def _described(facts: Mapping[str, Any]) -> str:
+    frames = f", {facts['frames']} frames" if facts["frames"] > 1 else ""
+    what = f"{facts['width']}x{facts['height']} {facts['mode']} {facts['dtype']}"
+    return f"{facts['source']}: {facts['format']} {what}{frames}"
+
+
 def _batch(
-    pipeline: Pipeline, sources: tuple[str, ...], out: str, resume: bool, as_json: bool, options: Mapping[str, Any]
+    command: str, pipeline: Pipeline, sources: tuple[str, ...], out: str, as_json: bool, options: Mapping[str, Any]
 ) -> None:
     import imgrs
+    from imgrs.batches.sources import targets
 
-    report = imgrs.batch(sources, pipeline, out, resume=resume, **_save_options(options))
+    if PIPE in sources:
+        raise CalledWrongly(f"{command}: '-' is no source of many images; imgrs apply reads the standard input")
+    with _asked():
+        targets((), out)  # which checks the template
+    report = imgrs.batch(sources, pipeline, out, **_save_options(options))
     click.echo(report.to_json() if as_json else str(report))
     if report.failed:
         sys.exit(FAILED)
 
 
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
+def _wants_traceback() -> bool:
+    return bool(click.get_current_context().find_root().params.get("traceback"))
 
 
-def _save_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Keywords of ``save``: those of the engine, and of ``NAME=VALUE`` what the value means, or else its text."""
-    given = _given(options)
-    for text in given.pop("options", ()):
+def _engine_options(options: Mapping[str, Any], sink: str | None = None) -> dict[str, Any]:
+    """Keywords of the engine, checked before anything is opened, as ``sink`` is."""
+    from imgrs import config
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if sink is not None:
+        _check_format(None, sink)
+    with _asked():
+        config.settings(**{name: value for name, value in given.items() if name in config.NAMES})
+    return given
+
+
+def _save_options(options: Mapping[str, Any], target: str | None = None) -> dict[str, Any]:
+    """Keywords of ``save``: those of the engine, and those that were given as ``NAME=VALUE``."""
+    options = dict(options)
+    values = _values("-O", options.pop("options"))
+    given = {**_engine_options({**options, **values}), **values}  # None, too
+    if target is not None or given.get("format") is not None:
+        _check_format(target, given.get("format"))
+    return given
+
+
+def _check_format(target: str | None, format: str | None) -> None:
+    from imgrs.io import format_for
+
+    if target == PIPE and format is None:
+        raise CalledWrongly("saving to the standard output needs --format, such as --format png")
+    try:
+        format_for(None if target == PIPE else target, format)
+    except ArgumentError as error:
+        raise CalledWrongly(str(error).replace("give format=", "give --format")) from error
+
+
+def _values(option: str, texts: tuple[str, ...]) -> dict[str, Any]:
+    """Of each ``NAME=VALUE`` what the value means in Python, or else its text."""
+    found: dict[str, Any] = {}
+    for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
-            raise click.UsageError(f"-O needs NAME=VALUE, got {text!r}")
+            raise click.UsageError(f"{option} needs NAME=VALUE, got {text!r}")
         try:
-            given[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            given[name] = value
-    return given
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            found[name] = value
+    return found
 
 
 if __name__ == "__main__":

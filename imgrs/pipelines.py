@@ -19,10 +19,10 @@ import numpy as np
 from imgrs import recipe_text
 from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.graph.node import Node, walk
-from imgrs.graph.op import Op
+from imgrs.graph.op import Fold, Op
 from imgrs.graph.text import LONGEST, arguments
 from imgrs.image import Image, Statistic, resized, verb
-from imgrs.ops import resample, source, stats, verbs
+from imgrs.ops import geometry, resample, source, stats, verbs
 from imgrs.ops.verbs import Verb
 from imgrs.recipe_text import About, Row, Source
 
@@ -47,21 +47,49 @@ Action: TypeAlias = "Op | Verb | Hole"
 
 
 class _ImageNeededError(ArgumentError, AttributeError):
-    """What is asked of a pipeline that only an image can tell. Also an ``AttributeError``, so that ``hasattr`` works."""
+    """What only an image can tell: an ``ArgumentError``, as it shows itself, for which ``hasattr`` is False."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ArgumentError, self.args
+
+
+_ImageNeededError.__name__ = _ImageNeededError.__qualname__ = ArgumentError.__name__
+_ImageNeededError.__module__ = ArgumentError.__module__
 
 
 class Step:
-    """An action on the results of other steps: a node whose spec is not known yet."""
+    """An action on the results of other steps: a node whose spec is not known yet.
 
-    __slots__ = ("__weakref__", "action", "inputs")
+    Raises ``ArgumentError`` for a statistic where the action takes an image, and the other way round.
+    """
+
+    __slots__ = ("__weakref__", "action", "inputs", "is_statistic")
 
     def __init__(self, action: Action, *inputs: Step) -> None:
         self.action = action
         self.inputs = inputs
+        self.is_statistic: bool | None = _gives_a_statistic(action, inputs)
+        """Whether it makes numbers about an image; None where that cannot be told yet."""
 
     @property
     def spec(self) -> Any:  # there is none
         raise _ImageNeededError("a pipeline has no image yet")
+
+
+def _gives_a_statistic(action: Action, inputs: Sequence[Step]) -> bool | None:
+    """What comes out, checked as ``Op.check`` does where specs are known."""
+    if isinstance(action, Hole):
+        return None
+    if isinstance(action, (verbs.Slice, geometry.Crop)):  # a part of a statistic is one, too
+        return inputs[0].is_statistic
+    images = action.arity[1] - (action.statistics if isinstance(action, Op) else 0)
+    for place, given in enumerate(inputs):
+        if given.is_statistic is not None and given.is_statistic != (place >= images):
+            way = "needs an image, not a statistic" if place < images else "needs a statistic, such as histogram()"
+            raise ArgumentError(f"{action.name} {way}, as input {place + 1}")
+    if isinstance(action, (stats.Histogram, stats.Mean, stats.Extrema)):
+        return True
+    return None if isinstance(action, Fold) else False  # a fold from elsewhere may be either
 
 
 class _StandIn(Image):
@@ -228,24 +256,36 @@ class Pipeline:
         made: dict[str, Step] = {}
         for row in rows:
             action = Hole(row.name) if row.action is None else row.action
-            made[row.name] = Step(action, *(made[name] for name in row.inputs))
+            try:
+                made[row.name] = Step(action, *(made[name] for name in row.inputs))
+            except ArgumentError as error:
+                raise ArgumentError(f"recipe: step {row.name!r}: {error}") from None
         return cls(made[output], about)
 
     @classmethod
-    def from_file(cls, source: Any) -> Pipeline:
-        """The recipe in a file that was saved with ``recipe=True``: its ``sources`` say what to call it on.
+    def from_file(cls, source: Any, *, edited: bool = False) -> Pipeline:
+        """The recipe in a file: what ``to_json`` gave, or an image that was saved with ``recipe=True``.
 
-        Raises ``ArgumentError`` where there is none, and what ``imgrs.open`` and ``from_json`` raise.
+        Which of both it is, its content tells. ``source`` is what ``imgrs.open`` takes, ``edited`` is for ``from_json``.
+        The ``sources`` of a recipe say what to call it on. Raises ``ArgumentError`` where there is none, and what
+        ``imgrs.open`` and ``from_json`` raise.
         """
         from imgrs.io import open_source, xmp
+        from imgrs.io.folder import Folder
+        from imgrs.io.limits import check_recipe
+        from imgrs.io.resource import BytesResource, resource_of
 
-        reader = open_source(source)
+        resource = resource_of(source)
+        if not isinstance(resource, Folder) and recipe_text.is_json(resource.read(0, recipe_text.HEAD)):
+            check_recipe("bytes", resource.size)
+            return cls.from_json(resource.read(), edited=edited)
+        reader = open_source(resource if isinstance(resource, BytesResource) else source)  # a file object was read
         text = xmp.recipe(reader.info.get("xmp", b""))
         if text is None:
             raise ArgumentError(
                 f"from_file: {reader.resource.name} holds no recipe; save(..., recipe=True) puts one there"
             )
-        return cls.from_json(text)
+        return cls.from_json(text, edited=edited)
 
     # A value
 
@@ -269,9 +309,8 @@ class Pipeline:
         """Verbs are set below, by name; what is asked for here is not there. Typed for the sake of those."""
         if name.startswith("_") or not hasattr(Image, name):
             raise AttributeError(f"a Pipeline has no {name!r}")
-        raise _ImageNeededError(
-            f"{name}: a pipeline has none before it meets an image; call it on one: pipe(img).{name}"
-        )
+        call = "()" if inspect.isfunction(getattr(Image, name)) else ""
+        raise _ImageNeededError(f"{name} needs an image: pipe(img).{name}{call}")
 
     if TYPE_CHECKING:  # set below, too; but operators are looked for in the class
 
@@ -429,13 +468,12 @@ def _done(action: Op | Verb | None, images: list[Image]) -> Image:
 
 
 def _shrunk(image: Image, shrink: int) -> Image:
+    """A file as opened at a scale that it decodes at; any other image as the mean of each square of pixels."""
     op = image._node.op
-    if not isinstance(op, source.Open) or op.shrink != 1 or shrink not in op.reader.shrinks:
-        raise ArgumentError(
-            f"shrink_on_load: needs a file as opened that decodes at 1/{shrink}, got {image!r}; "
-            "make the recipe of an image that was not made by thumbnail()"
-        )
-    return Image(Node(source.Open(op.reader, shrink)))
+    if isinstance(op, source.Open) and op.shrink == 1 and shrink in op.reader.shrinks:
+        return Image(Node(source.Open(op.reader, shrink)))
+    width, height = image.size
+    return image.resize((-(-width // shrink), -(-height // shrink)), "box")
 
 
 def _opened(value: Any, name: str) -> Image:
@@ -515,7 +553,7 @@ def _method(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
                 **{key: _stand_in(value, name) for key, value in kwargs.items()},
             )
         except _ImageNeededError:
-            raise _ImageNeededError(f"{name}: needs its image; call it on what the pipeline makes") from None
+            raise ArgumentError(f"{name} needs an image: pipe(img).{name}()") from None
         return Pipeline(cast(Step, made._node)) if isinstance(made, Image) else made
 
     call.__name__, call.__qualname__, call.__doc__ = name, f"Pipeline.{name}", function.__doc__

@@ -13,6 +13,7 @@ made from, ``"saved_with"`` which options its file was saved with.
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import functools
 import hashlib
@@ -34,6 +35,8 @@ from imgrs.ops.verbs import Verb
 SCHEMA, VERSION = "imgrs-recipe", 1
 DEEPEST = 4
 """Lists within lists that a parameter may have."""
+HEAD = 64
+"""Bytes of a file that tell whether it is JSON."""
 _LARGEST = 1 << 63
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
 
@@ -193,7 +196,7 @@ def read(text: str | bytes, edited: bool) -> tuple[list[Row], str, About]:
     if "digest" in said and not edited and said["digest"] != digest(said):
         raise ArgumentError(
             "recipe: the text was changed since its digest was made; if you did, remove the line with "
-            '"digest", or read it with from_json(text, edited=True)'
+            '"digest", or read it with edited=True (imgrs run --edited)'
         )
     rows = _rows(said)
     made = {row.name for row in rows}
@@ -207,6 +210,11 @@ def read(text: str | bytes, edited: bool) -> tuple[list[Row], str, About]:
             raise ArgumentError(f"recipe: {kind} {row.name!r} is not used for the output; remove it, or use it")
         used.update(row.inputs)
     return rows, output, About(_sources(said.get("sources", {}), said["inputs"]), options(said.get("saved_with", {})))
+
+
+def is_json(head: bytes) -> bool:
+    """Whether a file that begins so can be a recipe: a JSON object in UTF-8, which no image begins like."""
+    return head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
 
 
 def _parsed(text: str | bytes) -> dict[str, Any]:
@@ -223,7 +231,9 @@ def _parsed(text: str | bytes) -> dict[str, Any]:
         raise
     except RecursionError:
         raise LimitError("recipe: lists within lists are too deep") from None
-    except ValueError as error:  # no JSON, or no UTF-8
+    except UnicodeDecodeError:
+        raise ArgumentError("recipe: the text is not JSON: its bytes are not UTF-8") from None
+    except ValueError as error:
         raise ArgumentError(f"recipe: the text is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise ArgumentError(f"recipe: the text must be a JSON object, got {_short(found)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from PIL import Image as Pillow
 import imgrs
 from imgrs.cli import main
 from imgrs.expression import pipeline_of
+from imgrs.ops.filter import Blur
+from tests.samples import photograph
 
 COMMAND = [sys.executable, "-m", "imgrs.cli"]
 
@@ -98,21 +101,105 @@ def test_batch_fails_where_an_image_did(photo: Path, tmp_path: Path) -> None:
     result = run("batch", "blur(1)", photo.parent, "-o", out)
     assert result.exit_code == 1
     assert "1 saved, 1 failed in" in result.output
+    stopped = run("batch", "blur(1)", photo.parent, "-o", out, "--on-error", "raise")
+    assert stopped.exit_code == 1
+    assert stopped.stderr.startswith("imgrs: ")
+    assert "bad.png" in stopped.stderr
+    for command in ("batch", "run"):
+        assert "The exit status is 1 where a file failed, and 2 where" in " ".join(done(command, "--help").split())
+
+
+def test_a_recipe_is_edited_on_the_command_line(photo: Path, tmp_path: Path) -> None:
+    recipe, out = tmp_path / "recipe.json", tmp_path / "photo.png"
+    text = imgrs.pipeline().sharpen(1.1).to_json()
+    recipe.write_text(text.replace("1.1", "1.5"))
+    result = run("run", recipe, photo, "-o", out)
+    assert result.exit_code == 2
+    assert "imgrs run --edited" in result.output
+    for arguments, strength in (((), 1.5), (("--param", "sharpen_1__strength=2"), 2)):
+        done("run", recipe, photo, "-o", out, "--edited", *arguments)
+        np.testing.assert_array_equal(imgrs.open(out), imgrs.open(photo).sharpen(strength))
+    done("run", "-", photo, "-o", out, "--param", "sharpen_1__strength=0.5", input=text.encode())
+    np.testing.assert_array_equal(imgrs.open(out), imgrs.open(photo).sharpen(0.5))
+
+
+def test_a_recipe_in_an_image_is_run(photo: Path, tmp_path: Path) -> None:
+    imgrs.open(photo).invert().save(tmp_path / "first.png", recipe=True)
+    done("run", tmp_path / "first.png", photo, "-o", tmp_path / "second.png")
+    np.testing.assert_array_equal(imgrs.open(tmp_path / "second.png"), imgrs.open(photo).invert())
+
+
+def test_options_of_a_format_may_be_none(photo: Path, tmp_path: Path) -> None:
+    imgrs.open(photo).save(photo.with_suffix(".jpg"), exif=photograph())
+    done("convert", photo.with_suffix(".jpg"), tmp_path / "a.jpg", "-O", "exif=None")
+    with Pillow.open(photo.with_suffix(".jpg")) as before, Pillow.open(tmp_path / "a.jpg") as after:
+        assert dict(before.getexif())
+        assert not dict(after.getexif())
 
 
 def test_explain_and_estimate_compute_nothing(photo: Path) -> None:
     text = done("explain", "brightness(3).blur(2)", photo, "--sink", "tiff", "--workers", 2)
-    assert "blur(%2)" in text or "blur" in text
-    assert "forecast" in text
+    expected = imgrs.open(photo).brightness(3).blur(2).explain("tiff", workers=2)
+    known = [line for line in expected.splitlines() if "free" not in line and "limit" not in line]
+    assert "%3 = blur(%2)" in text
+    assert set(known) <= set(text.splitlines())
     found = json.loads(done("estimate", "brightness(3).blur(2)", photo, "--json"))
     assert set(found) == {"peak_bytes", "read_bytes", "seconds", "tasks", "scratch_bytes"}
     assert found["read_bytes"] > 0
     assert "peak_bytes" in done("estimate", "blur(2)", photo)
 
 
-def test_bench_computes(photo: Path) -> None:
-    assert "megapixels/s" in done("bench", "blur(1)", photo, "--runs", 1)
-    assert len(json.loads(done("bench", "blur(1)", photo, "--runs", 2, "--json"))["runs"]) == 2
+@pytest.fixture
+def blurred(monkeypatch: pytest.MonkeyPatch) -> list[Blur]:
+    """One for each tile that was blurred."""
+    found: list[Blur] = []
+    compute = Blur.compute
+
+    def counted(self: Blur, *args: Any) -> Any:
+        found.append(self)
+        return compute(self, *args)
+
+    monkeypatch.setattr(Blur, "compute", counted)
+    return found
+
+
+def test_bench_computes_as_often_as_told(photo: Path, blurred: list[Blur]) -> None:
+    assert re.search(r"\d megapixels/s", done("bench", "blur(1)", photo, "--runs", 1, "--chunks", "80,60"))
+    assert len(blurred) == 2  # a first time, and a run
+    found = json.loads(done("bench", "blur(1)", photo, "--runs", 3, "--json", "--chunks", "80,60"))
+    assert len(found["runs"]) == 3
+    assert len(blurred) == 2 + 4
+
+
+def test_a_cache_keeps_results_between_the_runs_of_a_command(photo: Path, blurred: list[Blur]) -> None:
+    done("bench", "blur(2).mean()", photo, "--runs", 3, "--chunks", "80,60", "--cache", "1000001")
+    assert len(blurred) == 1
+
+
+def test_profile_tells_what_each_step_took_and_saves_a_map(photo: Path, tmp_path: Path) -> None:
+    heat = tmp_path / "heat.png"
+    text = done("profile", "blur(2)", photo, "--sink", "tiff", "--heat-map", heat, "--chunks", "16,16", "--no-progress")
+    graph, _, measured = text.partition("\nmeasured\n")
+    assert "%2 = blur(%1)" in graph
+    assert "stage 2: blur (output)" in measured
+    assert "    encode " in measured  # as a TIFF
+    with Pillow.open(heat) as image:
+        assert image.size == (512, 384)  # of 80x60
+        assert (253, 231, 37) in {color for _, color in image.getcolors(1 << 20) or ()}  # the slowest tile
+
+
+def test_tiles_are_as_large_as_told(photo: Path) -> None:
+    assert "40x30" in done("explain", "blur(2)", photo, "--chunks", "40,30")
+    for wrong in ("40", "40,x", "40,30,20"):
+        result = run("explain", "blur(2)", photo, "--chunks", wrong)
+        assert result.exit_code == 2
+        assert "is not two whole numbers, such as 1024,512" in result.output
+
+
+def test_a_bar_is_drawn_where_asked_for(photo: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.png"
+    assert run("apply", "blur(1)", photo, target, "--progress").stderr
+    assert not run("apply", "blur(1)", photo, target, "--no-progress").stderr
 
 
 # What goes wrong
@@ -122,9 +209,7 @@ def test_bench_computes(photo: Path) -> None:
     ("arguments", "told"),
     [
         (("info", "none.png"), "no such file"),
-        (("apply", "blur(-1)", "{photo}", "x.png"), "blur"),
-        (("apply", "blurr(1)", "{photo}", "x.png"), "'blurr' is not a verb"),
-        (("convert", "{photo}", "x.nothing"), "no format has the extension"),
+        (("apply", "crop(0, 0, 99, 99)", "{photo}", "x.png"), "leaves the 80x60 image"),
         (("batch", "blur(1)", "none/*.png", "-o", "{{stem}}.png"), "nothing matches"),
     ],
 )
@@ -136,6 +221,60 @@ def test_errors_are_one_line_and_exit_with_1(arguments: tuple[str, ...], told: s
     assert len(result.output.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("apply", "blur(-1)", "none.png", "x.png"), "blur"),
+        (("apply", "blurr(1)", "none.png", "x.png"), "'blurr' is not a verb; did you mean 'blur'?"),
+        (("convert", "none.png", "x.nothing"), "no format has the extension '.nothing'; give --format, one of"),
+        (("convert", "none.png", "x.png", "--format", "nothing"), "format must be one of"),
+        (("convert", "none.png", "-"), "saving to the standard output needs --format, such as --format png"),
+        (("convert", "none.png", "x.png", "--memory-limit", "much"), 'memory_limit must be bytes or text such as "512MiB"'),
+        (("bench", "blur(1)", "none.png", "--cache", "much"), "cache must be"),
+        (("explain", "blur(1)", "none.png", "--sink", "nothing"), "format must be one of"),
+        (("profile", "blur(1)", "none.png", "--heat-map", "x.nothing"), "no format has the extension"),
+        (("batch", "blur(1)", "none.png", "-o", "{{what}}.png"), "out may name"),
+        (("batch", "blur(1)", "none.png", "-o", "x.png", "--format", "nothing"), "format must be one of"),
+        (("batch", "blur(1)", "-", "-o", "x.png"), "batch: '-' is no source of many images; imgrs apply reads"),
+        (("batch", "web.json", "none.png", "-o", "x.png"), "'web.json' is a file, and no verbs; imgrs run takes recipes"),
+        (("run", "{recipe}", "-", "-o", "x.png"), "run: '-' is no source of many images"),
+        (("run", "{latin}", "none.png", "-o", "x.png"), "the text is not JSON: its bytes are not UTF-8"),
+        (("run", "{words}", "none.png", "-o", "x.png"), "is neither JSON nor an image with a recipe"),
+        (("run", "{photo}", "none.png", "-o", "x.png"), "holds no recipe"),
+        (("run", "{recipe}", "none.png", "-o", "x.png", "--param", "blur_1__size=3"), "there is no 'blur_1__size'"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_one_line_and_exit_with_2_before_anything_is_opened(
+    arguments: tuple[str, ...], told: str, photo: Path, tmp_path: Path
+) -> None:
+    files = {name: tmp_path / name for name in ("recipe", "latin", "words")}
+    files["recipe"].write_text(imgrs.pipeline().blur(1).to_json())
+    files["latin"].write_bytes(b'{"schema": "\xe9"}')
+    files["words"].write_text("blur(2)")
+    result = run(*(argument.format(photo=photo, **files) for argument in arguments))
+    assert result.exit_code == 2
+    assert told in result.output
+    assert result.output.startswith("imgrs: ")
+    assert len(result.output.splitlines()) == 1
+
+
+def test_info_tells_of_each_file_that_it_can_read(photo: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"bad")
+    result = run("info", photo, bad, photo)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [f"{photo}: PNG 80x60 RGB uint8"] * 2
+    assert result.stderr.startswith(f"imgrs: {bad} is text")
+    assert len(result.stderr.splitlines()) == 1
+    result = run("info", "--json", photo, bad)
+    first, second = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert first["width"] == 80
+    assert second.keys() == {"source", "error"}
+    assert second["source"] == str(bad)
+    assert "is text" in second["error"]
+
+
 def test_wrong_calls_exit_with_2(photo: Path) -> None:
     for arguments in (("convert", photo), ("convert", photo, "x.png", "-O", "quality"), ("no-such-command",)):
         assert run(*arguments).exit_code == 2
@@ -145,6 +284,13 @@ def test_a_traceback_can_be_had() -> None:
     shown = subprocess.run([*COMMAND, "--traceback", "info", "none.png"], capture_output=True, text=True)
     assert "Traceback" in shown.stderr
     assert "ImageNotFoundError" in shown.stderr
+    assert shown.returncode == 1
+
+
+def test_a_traceback_of_a_wrong_argument_can_be_had() -> None:
+    command = [*COMMAND, "--traceback", "apply", "blur(-1)", "none.png", "x.png"]
+    shown = subprocess.run(command, capture_output=True, text=True)
+    assert "imgrs.errors.ArgumentError" in shown.stderr.splitlines()[-1]
     assert shown.returncode == 1
 
 
@@ -208,3 +354,32 @@ def test_text_is_read_as_verbs(text: str, made: imgrs.Pipeline) -> None:
 def test_nothing_else_is_taken(text: str) -> None:
     with pytest.raises(imgrs.ImgrsError):
         pipeline_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "told"),
+    [
+        (".".join(["blur(2)"] * 501), imgrs.LimitError, "501 verbs are more than 500; write a recipe instead"),
+        (".".join(["blur(2)"] * 5_000), imgrs.LimitError, "5,000 verbs are more than 500; write a recipe instead"),
+        ("blur(" + "9" * 5_000 + ")", imgrs.LimitError, "a number has 5,000 digits, more than 100"),
+        ("blur(" + "-" * 50_000 + "1)", imgrs.LimitError, "is nested too deeply"),
+        ("blur(" + "-" * 900 + "1)", imgrs.ArgumentTypeError, "got what is nested too deeply"),
+        ("blur(2)\0", imgrs.ArgumentError, "is not a chain of verbs: it holds a null character"),
+        ("  blur(2))", imgrs.ArgumentError, "is not a chain of verbs: unmatched ')' at column 10"),
+        ("blur(1)\n  .sharpen(1))", imgrs.ArgumentError, "unmatched ')' at line 2, column 14"),
+        ("blurr(2)", imgrs.ArgumentError, "'blurr' is not a verb; did you mean 'blur'?"),
+        ("qqq(2)", imgrs.ArgumentError, "'qqq' is not a verb; verbs are the methods of imgrs.Pipeline, such as"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_text_is_told_in_its_own_terms(text: str, error: type[Exception], told: str) -> None:
+    with pytest.raises(error) as raised:
+        pipeline_of(text)
+    assert type(raised.value) is error
+    assert told in str(raised.value)
+    assert len(str(raised.value)) < 250
+    for leaked in ("<unknown>", "recursion", "sys."):
+        assert leaked not in str(raised.value)
+
+
+def test_a_text_of_500_verbs_is_taken() -> None:
+    assert len(pipeline_of(".".join(["blur((2))"] * 500)).params) == 500

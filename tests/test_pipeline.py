@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import json
 import pickle
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from PIL import Image as Pillow
 
 import imgrs
+from imgrs.expression import pipeline_of
+from imgrs.graph.node import walk
 from imgrs.image import Image, Statistic, verb
 from imgrs.ops.arithmetic import Combine
 from imgrs.ops.filter import Blur
+from imgrs.ops.stats import AutoContrast
 from imgrs.pipelines import Pipeline, pipeline
 from tests.examples import applications, op_classes
 from tests.samples import profile
@@ -201,11 +207,43 @@ def test_a_missing_or_unknown_argument_of_a_kept_verb_is_told() -> None:
 def test_what_needs_an_image_says_so() -> None:
     pipe = pipeline().blur(1)
     for name in ("size", "mode", "compute", "to_pil", "explain", "split", "info"):
-        with pytest.raises(imgrs.ArgumentError, match=rf"^{name}: .*pipe\(img\)\.{name}$"):
+        call = "" if name in ("size", "mode", "info") else r"\(\)"
+        with pytest.raises(imgrs.ArgumentError, match=rf"^{name} needs an image: pipe\(img\)\.{name}{call}$") as raised:
             getattr(pipe, name)
+        assert traceback.format_exception_only(raised.value)[0].startswith("imgrs.errors.ArgumentError: ")
+        assert type(pickle.loads(pickle.dumps(raised.value))) is imgrs.ArgumentError
         assert not hasattr(pipe, name)
     with pytest.raises(AttributeError, match="a Pipeline has no 'sharpened'"):
         pipe.sharpened()
+
+
+@pytest.mark.parametrize(
+    "verbs",
+    [
+        lambda x: x.mean().blur(2), lambda x: x | x.extrema() | x.blur(1), lambda x: x.histogram()[0:9].invert(),
+        lambda x: x.blend("normal", x.mean()), lambda x: x.mean().thumbnail((2, 2)), lambda x: x.mean() + 1,
+        lambda x: x.mean().mean(), lambda x: x.apply(AutoContrast(1), x.blur(1)),
+        lambda x: pipeline_of("mean().blur(2)"),
+    ],
+)  # fmt: skip
+def test_a_statistic_is_no_image_when_the_step_is_added(verbs: Verbs) -> None:
+    with pytest.raises(imgrs.ArgumentError, match=r"\w+ needs an? (image, not a )?statistic"):
+        verbs(pipeline())
+
+
+def test_a_recipe_that_blurs_a_statistic_is_refused_by_its_step() -> None:
+    said = json.loads(pipeline().mean().to_json())
+    said["steps"].append({"inputs": ["mean_1"], "name": "late", "op": "blur"})
+    told = r"^recipe: step 'late': blur needs an image, not a statistic, as input 1$"
+    with pytest.raises(imgrs.ArgumentError, match=told):
+        Pipeline.from_json(json.dumps({**said, "output": "late"}), edited=True)
+
+
+def test_a_part_of_a_statistic_is_one_and_a_hole_may_hold_one() -> None:
+    img = picture()
+    np.testing.assert_array_equal(pipeline().histogram()[3:9](img), img.histogram()[3:9])
+    other = pipeline().apply(AutoContrast(1), pipeline("counts"))
+    assert other(img, img.histogram()) == img.auto_contrast(1)
 
 
 def test_a_pipeline_does_not_change() -> None:
@@ -446,8 +484,6 @@ def test_the_recipe_of_verbs_is_the_pipeline_of_the_same_verbs() -> None:
 
 
 def test_a_histogram_of_something_else_stays_an_input() -> None:
-    from imgrs.ops.stats import AutoContrast
-
     img = picture()
     by_another = img.apply(AutoContrast(1), img.blur(2).histogram())
     recipe = by_another.recipe()
@@ -468,9 +504,25 @@ def test_a_thumbnail_of_a_jpeg_is_decoded_small_again(tmp_path: Path) -> None:
     recipe = Pipeline.from_json(small.recipe().to_json())
     assert repr(recipe).splitlines()[1] == "shrink_on_load_1 = shrink_on_load(input, 4)"
     assert recipe(path).key == small.key
-    for wrong in (picture(size=(400, 300)), imgrs.open(path).blur(1)):
-        with pytest.raises(imgrs.ArgumentError, match="shrink_on_load: needs a file as opened that decodes at 1/4"):
-            recipe(wrong)
+
+
+def test_the_recipe_of_a_thumbnail_applies_to_any_photograph(tmp_path: Path) -> None:
+    source, other = tmp_path / "photo.jpg", tmp_path / "other.jpg"
+    picture(size=(400, 300)).save(source)
+    picture(size=(401, 299)).save(other)
+    recipe = imgrs.open(source).thumbnail((40, 40)).recipe()
+    assert recipe(other).key == imgrs.open(other).thumbnail((40, 40)).key  # which has the same size
+    plain = Image(next(node for node in walk([recipe(other)._node]) if not node.inputs))
+    assert plain.size == (101, 75)
+    img = picture(size=(401, 299))
+    img.save(tmp_path / "other.tif")
+    for image in (img, imgrs.open(tmp_path / "other.tif"), imgrs.open(other).blur(1), img.convert("L")):
+        made = recipe(image)
+        assert made.key == image.resize((101, 75), "box").resize((40, 30), "bicubic").key
+    with Pillow.fromarray(img.compute()) as known:
+        difference = np.abs(img.resize((101, 75), "box").compute().astype(int) - known.resize((101, 75), 4))
+    assert difference.max() <= 1
+    assert recipe(imgrs.new("RGB", (3, 2))).size == (40, 30)
 
 
 def test_a_file_as_opened_and_decoded_small_is_one_hole(tmp_path: Path) -> None:

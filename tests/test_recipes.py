@@ -9,12 +9,14 @@ import ast
 import contextlib
 import copy
 import dataclasses
+import io
 import json
 import subprocess
 import sys
 import xml.etree.ElementTree
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dask
@@ -272,7 +274,8 @@ def test_what_is_no_recipe_is_refused_and_the_step_named(number: int) -> None:
     [
         ("", "the text is not JSON: Expecting value"),
         ("[]", r"the text must be a JSON object, got \[\]"),
-        (b"\xff\xfe\xff", "the text is not JSON"),
+        (b"\xff\xfe\xff", "the text is not JSON: its bytes are not UTF-8$"),
+        (b'{"schema": "\xe9"}', "the text is not JSON: its bytes are not UTF-8$"),
         ('{"schema": 1, "schema": 2}', "'schema' is there twice$"),
         ('{"name": "blur_1", "op": 1, "op": 2}', r"'op' is there twice \(in step 'blur_1'\)$"),
         ('{"a": 1e999}', "numbers must be finite, got '1e999'"),
@@ -463,6 +466,33 @@ def test_an_output_is_made_again_from_what_it_says(extension: str, tmp_path: Pat
         np.testing.assert_array_equal(imgrs.open(path).compute(), imgrs.open(first).compute())
     with pytest.raises(imgrs.ArgumentError, match=rf"^from_file: .*plain\.{extension} holds no recipe; save\("):
         Pipeline.from_file(plain)
+
+
+def test_a_file_is_read_as_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "web.json"
+    path.write_text(GOLDEN)
+    with open(path, "rb") as file:
+        for source in (path, str(path), GOLDEN.encode(), b"\xef\xbb\xbf\n" + GOLDEN.encode(), file):
+            assert Pipeline.from_file(source) == golden()
+    edited = GOLDEN.replace('"strength": 1.1', '"strength": 1.3').encode()
+    with pytest.raises(imgrs.ArgumentError, match=r"edited=True \(imgrs run --edited\)$"):
+        Pipeline.from_file(edited)
+    assert Pipeline.from_file(edited, edited=True) == golden().with_params(sharpen_1__strength=1.3)
+    with pytest.raises(imgrs.ArgumentError, match="its bytes are not UTF-8"):
+        Pipeline.from_file(b'{"schema": "\xe9"}')
+    with dask.config.set({"imgrs.max-recipe-bytes": 100}), pytest.raises(imgrs.LimitError, match="bytes"):
+        Pipeline.from_file(path)
+    with pytest.raises(imgrs.UnsupportedFormatError, match="is text"):
+        Pipeline.from_file(b"blur(2)")
+
+
+def test_a_recipe_is_read_from_a_file_object_that_holds_an_image() -> None:
+    file = io.BytesIO()
+    img = imgrs.new("L", (9, 8), 7).blur(1)
+    img.save(file, "png", recipe=True)
+    once = SimpleNamespace(read=io.BytesIO(file.getvalue()).read)  # as a pipe: what was read is gone
+    for source in (file, file.getvalue(), once):
+        assert Pipeline.from_file(source) == img.recipe()
 
 
 @pytest.mark.parametrize("extension", ["png", "tif", "jpg", "webp"])

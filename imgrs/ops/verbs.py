@@ -179,7 +179,11 @@ class Slice(Verb):
 
 @op
 class ShrinkOnLoad(Verb):
-    """Decode a file at 1/``shrink``: what ``thumbnail`` does on a JPEG as opened."""
+    """Decode a file as opened at 1/``shrink``, as ``thumbnail`` does with a JPEG; any other image is reduced as much.
+
+    Where an image is not a file as opened, or its format does not decode at that scale, each pixel is the mean of a square
+    of ``shrink`` x ``shrink`` pixels, and sizes are rounded up: ``resize(..., "box")``.
+    """
 
     name = "shrink_on_load"
     shrink: int = whole(2, 1 << 20, example=2)
