@@ -67,10 +67,10 @@ class Commands(click.Group):
                 raise
             _complain(error)
             ctx.exit(FAILED)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             if ctx.params.get("traceback"):
                 raise
-            click.echo("imgrs: interrupted", err=True)
+            click.echo(": ".join(["imgrs: interrupted", *map(str, interrupt.args)]), err=True)
             ctx.exit(INTERRUPTED)
 
 
@@ -390,12 +390,12 @@ def _batch(
     command: str, pipeline: Pipeline, sources: tuple[str, ...], out: str, as_json: bool, options: Mapping[str, Any]
 ) -> None:
     import imgrs
-    from imgrs.batches.sources import targets
+    from imgrs.batches.sources import template_of
 
     if PIPE in sources:
         raise CalledWrongly(f"{command}: '-' is no source of many images; imgrs apply reads the standard input")
     with _asked():
-        targets((), out)  # which checks the template
+        template_of(out)
     report = imgrs.batch(sources, pipeline, out, **_save_options(options))
     click.echo(report.to_json() if as_json else str(report))
     if report.failed:
