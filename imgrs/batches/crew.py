@@ -99,11 +99,14 @@ def _by_threads(jobs: Sequence[Job], settings: Settings) -> Finished:
     def do(job: Job) -> Made:
         nonlocal left
         try:
-            with stop:
-                return context.copy().run(work, job, admit)
+            return context.copy().run(stoppable, job)
         finally:
             with counting:
                 left -= 1
+
+    def stoppable(job: Job) -> Made:
+        with stop:
+            return work(job, admit)
 
     with _ended(ThreadPoolExecutor(settings.workers, "imgrs-batch")) as pool:
         try:
