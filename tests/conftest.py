@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ from tests import peaks
 from tests.trial import Trial
 
 TINY = os.environ.get("IMGRS_TEST_TINY") == "1"
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so does a shell start what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
