@@ -208,10 +208,26 @@ class Measured:
     def shared(self) -> int:
         """Bytes of decoded source tiles that tasks share: of those that are needed, what there is room for, in each process."""
         kept = (node for node in self.order if isinstance(node.op, Source) and node.op.keeps_units)
-        tiles = min(
-            self._room, sum(self.needed[node] * node.spec.pixel_bytes for node in kept if node not in self.slots)
-        )
+        tiles = min(self._room, sum(self._in_units(node) for node in kept if node not in self.slots))
         return tiles if self._settings.shares_memory else tiles * self._settings.workers
+
+    def _in_units(self, node: Node) -> int:
+        """Bytes of the whole tiles or strips of a file in which what is needed of it lies."""
+        assert isinstance(node.op, Source)
+        (width, height), whole = node.op.unit, node.spec.region
+        areas = (
+            (
+                Region(
+                    r.left // width * width,
+                    r.top // height * height,
+                    -(-r.right // width) * width,
+                    -(-r.bottom // height) * height,
+                )
+                & whole
+            ).area
+            for r in self._regions.get(node, [])
+        )
+        return min(whole.area, sum(areas)) * node.spec.pixel_bytes
 
     @property
     def handed(self) -> int:
