@@ -35,6 +35,13 @@ def tiny_tiles() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def usual_options(tiny_tiles: None) -> Iterator[None]:
+    """The options that hold unless others are given, also where the suite has others."""
+    with dask.config.set({"imgrs.chunks": None, "imgrs.optimizer": "exact"}):
+        yield
+
+
 @pytest.fixture(scope="session")
 def photo() -> npt.NDArray[Any]:
     """A photograph: (300, 451, 3) uint8."""

@@ -119,6 +119,7 @@ def test_an_estimate_is_a_frozen_record_of_numbers(photo_tiff: Path) -> None:
         found.tasks = 1  # type: ignore[misc]  # which is what is tried
 
 
+@pytest.mark.usefixtures("usual_options")
 def test_an_estimate_counts_16_mib_more_than_explain_shows() -> None:
     img = imgrs.new("RGB", (8000, 6000), (1, 2, 3)).blur(2)
     options: dict[str, Any] = {"memory_limit": "256MiB", "workers": 2}

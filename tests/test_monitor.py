@@ -209,6 +209,7 @@ class Hungry(Point):
         return np.asarray(pixels[0] + taken[0])
 
 
+@pytest.mark.usefixtures("usual_options")
 def test_memory_at_the_peak_is_that_of_the_op_that_took_it() -> None:
     img = imgrs.new("L", (64, 64)).brightness(1).apply(Hungry()).invert()
     with imgrs.monitor() as m:

@@ -206,6 +206,7 @@ def test_steps_go_from_coarse_to_exact(large: Array) -> None:
     assert max(coarse, finer) < 3
 
 
+@pytest.mark.usefixtures("usual_options")
 def test_a_loop_that_is_left_computes_no_more(photo: Array) -> None:
     seen: list[tuple[int, ...]] = []
 

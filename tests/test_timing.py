@@ -27,6 +27,7 @@ def test_a_benchmark_computes_and_counts(monkeypatch: pytest.MonkeyPatch) -> Non
     assert f"{made.rate:,.1f} megapixels/s" in str(made)
 
 
+@pytest.mark.usefixtures("usual_options")
 def test_a_cache_is_timed_only_where_it_is_given() -> None:
     cache = imgrs.Cache("64MiB")
     img = imgrs.new("RGB", (200, 100), (1, 2, 3)).blur(8)
