@@ -88,10 +88,11 @@ def _by_threads(jobs: Sequence[Job], settings: Settings) -> Finished:
 
     @contextmanager
     def admit(settings: Settings, needed: Callable[[Settings], int]) -> Iterator[Settings]:
-        alone = replace(settings, scheduler="sync", workers=1)
-        most = min(left, budget.limit // max(1, needed(alone)))
-        chosen = alone if most >= settings.workers else settings
-        with budget.share(needed(chosen)):
+        chosen = replace(settings, scheduler="sync", workers=1)
+        wanted = needed(chosen)
+        if min(left, budget.limit // max(1, wanted)) < settings.workers:
+            chosen, wanted = settings, needed(settings)
+        with budget.share(wanted):
             yield chosen
 
     context = contextvars.copy_context()  # in which the caller may watch what runs

@@ -79,11 +79,10 @@ def template_of(out: Any) -> str:
 
 
 def targets(sources: Sequence[str], template: str) -> list[str]:
-    """What each source is saved as: the template with its fields filled in.
+    """What each source is saved as: a checked template with its fields filled in.
 
-    Raises ``ArgumentError`` for an unknown field, and where two would be one file, or a result would replace a source.
+    Raises ``ArgumentError`` where two would be one file, or a result would replace a source.
     """
-    _check(template)
     around = _common(sources)
     made = [_filled(template, name, around, i) for i, name in enumerate(sources)]
     owners = {_real(name): name for name in sources}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 
@@ -62,6 +63,7 @@ def formats() -> tuple[Format, ...]:
     )
 
 
+@functools.cache
 def extensions() -> tuple[str, ...]:
     """The extensions of all formats: ``".tif"``, ``".ome.tif"``, ``".jpg"``, ..."""
     return tuple(extension for format in formats() for extension in format.extensions)

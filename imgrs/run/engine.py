@@ -40,32 +40,31 @@ DIRECT_BELOW = 512 * 512
 
 def compute(outputs: Sequence[Node], settings: Settings) -> list[Pixels]:
     """The pixels of every output, each (height, width, bands); shared work is done once."""
-    start = time.perf_counter()
-    with shown(settings.progress, "compute") as bar:
-        made = plan(outputs, settings)
-        with (
-            recording(made, "compute", start) as record,
-            scratch_folder(made) as scratch,
-            closing(Builder(made, local_names(made), scratch)) as builder,
-        ):
-            arrays = Arrays(builder, made)
-            arrays.fill(run(builder, arrays.keys, record, bar))
-    return [arrays.pixels[node] for node in made.after]
+    with _begun(outputs, settings, "compute") as (builder, finish):
+        arrays = Arrays(builder, builder.plan)
+        arrays.fill(finish(arrays.keys))
+    return [arrays.pixels[node] for node in builder.plan.after]
 
 
 def discard(outputs: Sequence[Node], settings: Settings) -> None:
     """Compute every output as ``compute`` does, and drop each tile when it is made."""
+    with _begun(outputs, settings, "profile") as (builder, finish):
+        stages = [stage for stage in builder.plan.stages if stage.kind == "output"]
+        finish([builder.outputs(s, Drop(), named_tiles(builder.stage_name(s)), no_wait) for s in stages])
+
+
+@contextmanager
+def _begun(outputs: Sequence[Node], settings: Settings, what: str) -> Iterator[tuple[Builder, Callable[[Any], Any]]]:
+    """A run of ``outputs`` that is shown and watched: what builds its graph, and what gives the values of its keys."""
     start = time.perf_counter()
-    with shown(settings.progress, "profile") as bar:
+    with shown(settings.progress, what) as bar:
         made = plan(outputs, settings)
         with (
-            recording(made, "profile", start) as record,
+            recording(made, what, start) as record,
             scratch_folder(made) as scratch,
             closing(Builder(made, local_names(made), scratch)) as builder,
         ):
-            stages = [stage for stage in made.stages if stage.kind == "output"]
-            keys = [builder.outputs(s, Drop(), named_tiles(builder.stage_name(s)), no_wait) for s in stages]
-            run(builder, keys, record, bar)
+            yield builder, functools.partial(run, builder, record=record, bar=bar)
 
 
 class Arrays:
@@ -142,7 +141,8 @@ def client_of(settings: Settings) -> Any:
         except ValueError as error:
             way_out = "start a distributed.Client first, or give one as scheduler="
             raise ArgumentError(f'options: scheduler="distributed" finds no client; {way_out}') from error
-    return getattr(asked, "__self__", asked) if hasattr(getattr(asked, "__self__", asked), "get_executor") else None
+    owner = getattr(asked, "__self__", asked)
+    return owner if hasattr(owner, "get_executor") else None
 
 
 def _in_processes(workers: int, graph: Graph, keys: Any, **options: Any) -> Any:
