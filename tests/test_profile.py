@@ -203,3 +203,13 @@ def test_wrong_stages_are_named(img: imgrs.Image) -> None:
 def test_rows_that_a_task_makes_are_one_column(img: imgrs.Image) -> None:
     found = img.profile(sink="png", **OPTIONS)
     assert found.heat_values(len(found.run.stages)).shape[1] == 1
+
+
+def test_of_what_is_stored_those_tiles_are_predicted_that_are_made() -> None:
+    img = imgrs.new("RGB", (5_000, 5_000), (9, 8, 7)).rotate(3).crop((100, 100, 400, 400))
+    made = img.profile(cache=imgrs.Cache("100MiB"), chunks=(1024, 1024))
+    (stored, _), (predicted, _) = made.run.stages, made.predicted
+    assert (stored.kind, stored.tiles, stored.tiles_planned) == ("keep", 1, 1)
+    assert predicted.pixels[-1] == stored.pixels == 1024 * 1024
+    assert made.run.image_pixels < 2 * 1024 * 1024
+    assert made.run.share == pytest.approx(1.0)

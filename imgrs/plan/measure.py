@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,9 @@ from imgrs.plan.caching import stored_side
 from imgrs.plan.layout import flowing, stages_of
 from imgrs.plan.memory import footprint
 from imgrs.plan.program import add
-from imgrs.plan.stages import Sink, Stage, areas
+from imgrs.plan.stages import Grid, Sink, Stage, areas
 from imgrs.types import Region
 
-SAMPLED = 5
-"""Tiles on which demand is measured, along each axis."""
-STEPS_TO_MEASURE = 1_000
-"""Step evaluations that measuring one stage may take; long programs are measured on fewer tiles."""
 WORTH = 0.03
 """Share of a plan's time that another plan, or keeping a node, must save: less is within what the costs are off."""
 SHARED_TILES = segments.LIMIT
@@ -85,8 +80,7 @@ class Measured:
         self._at_the_end = sum(each * node.spec.width * node.spec.height for sink, node, each in written if sink.whole)
 
     def _measure(self, index: int, stage: Stage) -> float:
-        most = max(1, min(SAMPLED, math.isqrt(STEPS_TO_MEASURE // len(stage.order))))
-        sampled = stage.grid.sampled(most)
+        sampled = stage.sampled
         totals, decoded = [0] * len(stage.order), [0] * len(stage.order)
         for region in sampled:
             demand = stage.demand(region)
@@ -214,20 +208,8 @@ class Measured:
     def _in_units(self, node: Node) -> int:
         """Bytes of the whole tiles or strips of a file in which what is needed of it lies."""
         assert isinstance(node.op, Source)
-        (width, height), whole = node.op.unit, node.spec.region
-        areas = (
-            (
-                Region(
-                    r.left // width * width,
-                    r.top // height * height,
-                    -(-r.right // width) * width,
-                    -(-r.bottom // height) * height,
-                )
-                & whole
-            ).area
-            for r in self._regions.get(node, [])
-        )
-        return min(whole.area, sum(areas)) * node.spec.pixel_bytes
+        boxes = (Grid(*node.spec.size, node.op.unit, region).box for region in self._regions.get(node, []))
+        return min(node.spec.region.area, sum(box.area for box in boxes)) * node.spec.pixel_bytes
 
     @property
     def handed(self) -> int:

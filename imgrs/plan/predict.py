@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,12 +10,6 @@ from imgrs.plan import cost
 from imgrs.plan.memory import footprint
 from imgrs.plan.program import Supplied
 from imgrs.plan.stages import Plan, Stage, areas
-from imgrs.types import Region
-
-SAMPLED = 5
-"""Tiles on which demand is measured, along each axis, as the planner does."""
-STEPS = 1_000
-"""Step evaluations that predicting one stage may take; long programs are looked at on fewer tiles."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +39,14 @@ def predict(plan: Plan) -> tuple[Prediction, ...]:
 
 def _stage(stage: Stage, plan: Plan) -> Prediction:
     steps = stage.program.steps
-    sampled = stage.grid.sampled(max(1, min(SAMPLED, math.isqrt(STEPS // len(steps)))))
+    sampled = stage.sampled
     folds = [(node.op, node.spec) for node in stage.nodes] if stage.kind == "fold" else []
     totals, peak = [0] * len(steps), 0
     for region in sampled:
         needed = areas(stage.demand(region))
         totals = [total + area for total, area in zip(totals, needed, strict=True)]
         peak = max(peak, footprint(stage.program, needed, folds))
-    area = stage.grid.width * stage.grid.height
+    area = stage.grid.box.area
     scale = area / sum(region.area for region in sampled)
     pixels = tuple(round(total * scale) for total in totals)
     seconds = []
@@ -82,7 +75,7 @@ def extent(plan: Plan) -> int:
     made = sum(node.spec.width * node.spec.height for node in plan.after)
     sources: dict[object, int] = {}
     for stage in plan.stages:
-        needs = areas(stage.demand(Region(0, 0, stage.grid.width, stage.grid.height)))
+        needs = areas(stage.demand(stage.grid.box))
         for node, need in zip(stage.order, needs, strict=True):
             if isinstance(node.op, Source):
                 sources[node] = max(sources.get(node, 0), min(need, node.spec.width * node.spec.height))

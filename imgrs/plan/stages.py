@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,8 +41,8 @@ class Grid:
         """What all tiles that are needed cover."""
         if self.within is None:
             return Region(0, 0, self.width, self.height)
-        cells = self.cells
-        return self.region(*cells[0]) | self.region(*cells[-1])
+        rows, columns = self._meeting(self.within)
+        return self.region(rows[0], columns[0]) | self.region(rows[-1], columns[-1])
 
     @property
     def cells(self) -> list[tuple[int, int]]:
@@ -58,9 +59,12 @@ class Grid:
         """The (row, column) of every tile that ``region`` meets."""
         if region.empty:
             return []
-        rows = range(region.top // self.tile[1], -(-region.bottom // self.tile[1]))
-        columns = range(region.left // self.tile[0], -(-region.right // self.tile[0]))
+        rows, columns = self._meeting(region)
         return [(row, column) for row in rows for column in columns]
+
+    def _meeting(self, region: Region) -> tuple[range, range]:
+        rows = range(region.top // self.tile[1], -(-region.bottom // self.tile[1]))
+        return rows, range(region.left // self.tile[0], -(-region.right // self.tile[0]))
 
     def sampled(self, most: int) -> list[Region]:
         """At most ``most`` squared tiles, spread evenly, the first and last of each axis among them."""
@@ -84,6 +88,10 @@ def power_of_two(number: int) -> int:
     return 1 << max(1, number).bit_length() - 1
 
 
+SAMPLED = 5
+"""Tiles on which demand is measured, along each axis."""
+STEPS_TO_MEASURE = 1_000
+"""Step evaluations that measuring one stage may take; long programs are measured on fewer tiles."""
 ROW_BYTES = 48 << 20
 """Bytes of a row of tiles, about, where a file is written row by row."""
 ROWS = 8
@@ -155,6 +163,11 @@ class Stage:
         if self.by_rows:
             return list(Region(0, 0, self.grid.width, self.grid.height).tiles((self.grid.width, self.grid.tile[1])))
         return [self.grid.region(*cell) for cell in self.grid.cells]
+
+    @property
+    def sampled(self) -> list[Region]:
+        """Tiles that stand for all where demand is measured."""
+        return self.grid.sampled(max(1, min(SAMPLED, math.isqrt(STEPS_TO_MEASURE // len(self.order)))))
 
     @property
     def decoding_bytes(self) -> int:

@@ -169,8 +169,7 @@ def _area(task: tuple[Any, ...]) -> int:
 
 
 def _size(plan: Plan, stage: int) -> int:
-    grid = plan.stages[stage].grid
-    return grid.width * grid.height
+    return plan.stages[stage].grid.box.area
 
 
 @contextmanager

@@ -112,23 +112,19 @@ class Watched:
             with counted(read):
                 if self.function is make:
                     made = make(*arguments, observer=clock)
+                    size = _made_bytes(*arguments[:2])
                 else:
                     clock.begin(self.part)
                     made = self.function(*arguments)
-                    clock.end(self.part, *_measures(self.function, arguments, made))
+                    pixels, size = _measures(self.function, arguments, made)
+                    clock.end(self.part, pixels, size)
             tile = _tile(self.function, arguments)
         finally:
             seconds, cpu_seconds = time.perf_counter() - wall, time.thread_time() - cpu
             parts = {name: tuple(sums) for name, sums in clock.parts.items()}
-            if tile is not None and self.function is make:
-                size = _made_bytes(arguments[0], arguments[1])
             region = None if tile is None else (tile.left, tile.top, tile.right, tile.bottom)
-            if self.function is not make and tile is not None:
-                size = sum(sums[4] for sums in parts.values())
             name, peak = worker_name(), max(clock.peak, resident())
-            report = Report(
-                self.stage, region, began, seconds, cpu_seconds, read[0], size, peak, name, parts
-            )  # fmt: skip
+            report = Report(self.stage, region, began, seconds, cpu_seconds, read[0], size, peak, name, parts)
             self.channel.send(report)
             if enter is not None:
                 self.channel.leave(clock)  # type: ignore[attr-defined]  # whoever has one has the other
