@@ -62,10 +62,10 @@ def monitor(live: bool = False) -> Iterator[Monitor]:
     """Measure every ``compute``, ``save`` and ``save_all`` inside the ``with`` block, in this thread or task.
 
     ``live`` shows the table while they run, on standard error, where that is a terminal or a notebook; no bars are shown
-    then. What an exception
-    leaves is kept, and monitors may be nested. Calls that other threads make are watched where those have this one's
-    context (``contextvars.copy_context().run``, ``asyncio.to_thread``). What Dask runs by itself (``dask.compute``,
-    ``to_dask``) is not seen.
+    then. What an exception leaves is kept, and monitors may be nested. Of a batch each image is a run, unless processes or
+    a cluster make them. Calls that other threads make are watched where those have this one's context
+    (``contextvars.copy_context().run``, ``asyncio.to_thread``). What Dask runs by itself (``dask.compute``, ``to_dask``) is
+    not seen.
 
     >>> import imgrs
     >>> with imgrs.monitor() as m:
