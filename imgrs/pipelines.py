@@ -19,7 +19,7 @@ import numpy as np
 from imgrs import recipe_text
 from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.graph.node import Node, walk
-from imgrs.graph.op import Fold, Op
+from imgrs.graph.op import Fold, Op, check_kinds
 from imgrs.graph.text import LONGEST, arguments
 from imgrs.image import Image, Statistic, resized, verb
 from imgrs.ops import geometry, resample, source, stats, verbs
@@ -77,16 +77,13 @@ class Step:
 
 
 def _gives_a_statistic(action: Action, inputs: Sequence[Step]) -> bool | None:
-    """What comes out, checked as ``Op.check`` does where specs are known."""
+    """What comes out; what goes in is checked."""
     if isinstance(action, Hole):
         return None
     if isinstance(action, (verbs.Slice, geometry.Crop)):  # a part of a statistic is one, too
         return inputs[0].is_statistic
-    images = action.arity[1] - (action.statistics if isinstance(action, Op) else 0)
-    for place, given in enumerate(inputs):
-        if given.is_statistic is not None and given.is_statistic != (place >= images):
-            way = "needs an image, not a statistic" if place < images else "needs a statistic, such as histogram()"
-            raise ArgumentError(f"{action.name} {way}, as input {place + 1}")
+    statistics = action.statistics if isinstance(action, Op) else 0
+    check_kinds(action.name, action.arity[1] - statistics, statistics, [given.is_statistic for given in inputs])
     if isinstance(action, (stats.Histogram, stats.Mean, stats.Extrema)):
         return True
     return None if isinstance(action, Fold) else False  # a fold from elsewhere may be either
@@ -396,8 +393,6 @@ def _source(op: Op) -> Source:
     if not isinstance(op, source.Open):
         return Source(None, op.infer().size)
     name = str(op.reader)
-    if "://" in op.reader.resource.name:
-        name = name.partition("?")[0]  # what follows may be a secret
     return Source(None if name == "<bytes>" else name, op.reader.spec.size, op.reader.page)
 
 

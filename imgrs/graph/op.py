@@ -114,11 +114,9 @@ class Op:
 
     def check(self, specs: Sequence[Spec]) -> None:
         """Raise ``ArgumentError`` for an input of a kind that the op does not take."""
-        images = self.arity[1] - self.statistics
-        for place, spec in enumerate(specs):
-            if (spec.encoding == "statistic") != (self.statistics > 0 and place >= images):
-                way = "needs an image, not a statistic" if place < images else "needs a statistic, such as histogram()"
-                raise ArgumentError(f"{self.name} {way}, as input {place + 1}")
+        kinds = [spec.encoding == "statistic" for spec in specs]
+        check_kinds(self.name, self.arity[1] - self.statistics, self.statistics, kinds)
+        for spec in specs:
             if spec.encoding != "statistic" and spec not in self.takes:
                 raise ArgumentError(f"{self.name} does not take {spec.mode} {spec.dtype} images; {self._way_out(spec)}")
 
@@ -182,6 +180,15 @@ class Op:
         self.check(specs)
         result = self.infer(*specs)
         return self.compute(result.region, tiles, result, self.prepare(*specs)).reshape(result.shape)
+
+
+def check_kinds(name: str, images: int, statistics: int, are_statistics: Sequence[bool | None]) -> None:
+    """Raise ``ArgumentError`` unless the first ``images`` inputs are images, and others statistics; None may be either."""
+    for place, is_statistic in enumerate(are_statistics):
+        wanted = statistics > 0 and place >= images
+        if is_statistic is not None and is_statistic != wanted:
+            way = "needs a statistic, such as histogram()" if wanted else "needs an image, not a statistic"
+            raise ArgumentError(f"{name} {way}, as input {place + 1}")
 
 
 def spec_of(array: npt.NDArray[Any]) -> Spec:
