@@ -5,13 +5,11 @@ A verb adds one node to the graph and returns at once. An image is a handle on a
 
 from __future__ import annotations
 
-import inspect
-import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +21,7 @@ from imgrs.graph.op import Op
 from imgrs.graph.text import listing
 from imgrs.ops import arithmetic, bands, color, filter, geometry, resample, source, stats, tiles, tone, verbs, warp
 from imgrs.run.collection import Collection
+from imgrs.verb import made, verb
 
 if TYPE_CHECKING:
     import dask.array
@@ -32,44 +31,11 @@ if TYPE_CHECKING:
 
     from imgrs.bridges.tiles import Tiles
     from imgrs.pipelines import Pipeline
+    from imgrs.previews import Preview, Step
     from imgrs.profile import Profile
     from imgrs.run.save import Output
 
-P = ParamSpec("P")
-T = TypeVar("T")
 PACKAGE = __name__.partition(".")[0]
-
-
-class verb(Generic[P]):  # noqa: N801  # read as a declaration: brightness = verb(Brightness)
-    """A method that applies one op: its signature, defaults and documentation are the op's."""
-
-    def __init__(self, op: Callable[P, Op]) -> None:
-        self.op = op
-        self.__doc__ = op.__doc__
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        op = self.op
-
-        def call(self: Image, /, *args: P.args, **kwargs: P.kwargs) -> Image:
-            return self.apply(_made(op, name, args, kwargs))
-
-        call.__name__, call.__qualname__, call.__doc__ = name, f"{owner.__name__}.{name}", self.__doc__
-        names = vars(sys.modules[self.op.__module__])  # in which short names of types, such as Box, have their meaning
-        parameters = [
-            parameter.replace(annotation=names.get(parameter.annotation, parameter.annotation))
-            for parameter in inspect.signature(self.op).parameters.values()
-        ]
-        image = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-        shown = inspect.Signature([image, *parameters], return_annotation="Image")
-        call.__signature__ = shown  # type: ignore[attr-defined]  # where inspect and help() look for it
-        self._call = call
-
-    @overload
-    def __get__(self, image: None, owner: type[Image]) -> Callable[Concatenate[Image, P], Image]: ...
-    @overload
-    def __get__(self, image: Image, owner: type[Image]) -> Callable[P, Image]: ...
-    def __get__(self, image: Image | None, owner: type[Image]) -> Any:
-        return self._call if image is None else self._call.__get__(image)
 
 
 class _ArrayFunction:
@@ -89,16 +55,6 @@ def _array_function(image: Image, func: Callable[..., Any], types: Any, args: An
     from imgrs.bridges.numpy_functions import apply_function
 
     return apply_function(func, args, kwargs)
-
-
-def _made(op: Callable[..., T], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
-    try:
-        return op(*args, **kwargs)
-    except TypeError as error:
-        if isinstance(error, ArgumentTypeError):
-            raise
-        told = str(error)
-        raise ArgumentTypeError(f"{name}: {told.partition('__init__() ')[2] or told}") from None
 
 
 class Image(Collection):
@@ -299,7 +255,7 @@ class Image(Collection):
 
         ``mode`` is ``"constant"`` (filled with ``color``, in the image's own units) or ``"edge"`` (the nearest pixel).
         """
-        return self.apply(_made(geometry.Pad, "pad", (width, mode, color), {}))
+        return self.apply(made(geometry.Pad, "pad", (width, mode, color), {}))
 
     def rotate(
         self,
@@ -317,14 +273,14 @@ class Image(Collection):
         it by (right, down) afterward; what was outside becomes ``fillcolor`` (0 unless given). Half turns are exact, and
         quarter turns of squares or expanded images.
         """
-        told = _made(verbs.Rotate, "rotate", (angle, resample, expand, center, translate, fillcolor), {})
+        told = made(verbs.Rotate, "rotate", (angle, resample, expand, center, translate, fillcolor), {})
         if told.center is None and told.translate is None and told.angle % 90 == 0:
             quarters = int(told.angle % 360) // 90
             if quarters % 2 == 0 or expand or self.width == self.height:
                 return self.copy() if quarters == 0 else self.transpose(f"rotate_{90 * quarters}")
         size, matrix = told.of(self.size)
         filter_ = "nearest" if self._node.spec.dtype == "bool" else told.resample
-        return self.apply(_made(warp.Affine, "rotate", (size, matrix, filter_, told.fillcolor), {}))
+        return self.apply(made(warp.Affine, "rotate", (size, matrix, filter_, told.fillcolor), {}))
 
     def rotate90(self) -> Image:
         """Turn a quarter counter-clockwise."""
@@ -376,7 +332,7 @@ class Image(Collection):
 
         On a file as opened, decoding at a reduced scale is part of its meaning where the format can (JPEG).
         """
-        told = _made(verbs.Thumbnail, "thumbnail", (size, resample), {})
+        told = made(verbs.Thumbnail, "thumbnail", (size, resample), {})
         wide, high = told.size
         width, height = self.size
         if wide < width or high < height:
@@ -397,7 +353,7 @@ class Image(Collection):
 
     def getchannel(self, channel: int | str) -> Image:
         """One band, by its index or its letter (``"R"``, ``"A"``)."""
-        channel = _made(verbs.GetChannel, "getchannel", (channel,), {}).channel
+        channel = made(verbs.GetChannel, "getchannel", (channel,), {}).channel
         if isinstance(channel, str):
             letters = self.mode if self.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else ""
             if channel not in letters:
@@ -590,11 +546,9 @@ class Image(Collection):
         >>> small.size, small.approximate
         ((1000, 750), ('sharpen() at 1/8 scale',))
         """
-        from imgrs.optimize.reduced import reduced
+        from imgrs.previews import preview
 
-        side = _side("preview", "max_side", max_side)
-        is_image = self._node.spec.encoding != "statistic"
-        return Preview(*reduced(self._node, side / max(self.size) if is_image else 1.0))
+        return preview(self, max_side)
 
     def progressive(self, first_side: int = 256, **options: Any) -> Iterator[Step]:
         """The pixels from coarse to exact: a step at most ``first_side`` pixels wide and high, each next one four times
@@ -608,10 +562,9 @@ class Image(Collection):
         >>> [(step.pixels.shape, step.exact) for step in img.progressive()]
         [((192, 256), False), ((900, 1200), True)]
         """
-        side, longest = _side("progressive", "first_side", first_side), max(self.size)
-        sides = list(itertools.takewhile(lambda side: side < longest / 2, (side * 4**i for i in itertools.count())))
-        settings = config.settings(**options)
-        return (_step(image, self, settings) for image in (*map(self.preview, sides), self))
+        from imgrs.previews import progressive
+
+        return progressive(self, first_side, config.settings(**options))
 
     # Neighbors: see docs/neighbours.md
 
@@ -639,15 +592,9 @@ class Image(Collection):
         >>> [level.shape for level in imgrs.new("L", (4000, 3000), 7).blur(2).to_multiscale()]
         [(3000, 4000), (1500, 2000), (750, 1000), (375, 500)]
         """
-        from imgrs.optimize.reduced import reduced
+        from imgrs.previews import multiscale
 
-        side = _side("to_multiscale", "smallest", smallest)
-        if self._node.spec.encoding == "statistic":
-            raise ArgumentError("to_multiscale: needs an image, not a statistic; to_dask() has its numbers")
-        scales = itertools.takewhile(
-            lambda scale: 2 * scale * max(self.size) > side, (0.5**k for k in itertools.count(1))
-        )
-        return [self.to_dask(), *(Image(reduced(self._node, scale)[0]).to_dask() for scale in scales)]
+        return multiscale(self, smallest)
 
     def tiles(
         self, size: int | tuple[int, int], stride: int | tuple[int, int] | None = None, edge: str = "shift"
@@ -817,57 +764,6 @@ def resized(size: Any, resample_: Any, box: Any, reducing_gap: Any) -> resample.
     if reducing_gap is not None and not (isinstance(reducing_gap, (int, float)) and reducing_gap >= 1.0):
         raise ArgumentError(f"resize: reducing_gap must be at least 1.0, got {reducing_gap!r}")
     return resample.Resize(size, resample_, box)
-
-
-class Preview(Image):
-    """A smaller copy of an image, lazy, that says what of it is approximate. After an operation it is an image as any."""
-
-    __slots__ = ("approximate",)
-
-    approximate: tuple[str, ...]
-    """The operations that do not mean the same at this scale, such as ``"sharpen() at 1/8 scale"``."""
-
-    def __init__(self, node: Node, approximate: tuple[str, ...] = ()) -> None:
-        super().__init__(node)
-        self.approximate = approximate
-
-    def explain(self, sink: str | None = None, costs: bool = True, **options: Any) -> str:
-        """As ``Image.explain``, and what is approximate."""
-        text = super().explain(sink, costs, **options)
-        return "\n  ".join((f"{text}\n\napproximate", *self.approximate)) if self.approximate else text
-
-    def copy(self) -> Preview:
-        """Another handle on the same node."""
-        return Preview(self._node, self.approximate)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Preview, (self._node, self.approximate)
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One step of ``Image.progressive``."""
-
-    pixels: npt.NDArray[Any]
-    """As ``compute()`` gives them, of a smaller copy until the last step."""
-    scale: float
-    """The width and height of the copy, as parts of the image's: above 0, at most 1."""
-    exact: bool
-    """Whether these are the pixels of ``compute()``: the last step's are."""
-
-
-def _step(image: Image, whole: Image, settings: config.Settings) -> Step:
-    from imgrs.run.engine import to_array
-
-    return Step(to_array(image._node, settings), max(image.size) / max(whole.size), image is whole)
-
-
-def _side(name: str, parameter: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise ArgumentTypeError(f"{name}: {parameter} must be a whole number of pixels, got {value!r}")
-    if value < 1:
-        raise ArgumentError(f"{name}: {parameter} must be at least 1, got {value!r}")
-    return int(value)
 
 
 def _image(value: object, name: str) -> Image:

@@ -21,10 +21,11 @@ from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.graph.node import Node, walk
 from imgrs.graph.op import Fold, Op, check_kinds
 from imgrs.graph.text import LONGEST, arguments
-from imgrs.image import Image, Statistic, resized, verb
+from imgrs.image import Image, Statistic, resized
 from imgrs.ops import geometry, resample, source, stats, verbs
 from imgrs.ops.verbs import Verb
 from imgrs.recipe_text import About, Row, Source
+from imgrs.verb import verb
 
 FIRST = "input"
 """The hole of a pipeline that is told no other."""

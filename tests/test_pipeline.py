@@ -22,11 +22,12 @@ from PIL import Image as Pillow
 import imgrs
 from imgrs.expression import pipeline_of
 from imgrs.graph.node import walk
-from imgrs.image import Image, Statistic, verb
+from imgrs.image import Image, Statistic
 from imgrs.ops.arithmetic import Combine
 from imgrs.ops.filter import Blur
 from imgrs.ops.stats import AutoContrast
 from imgrs.pipelines import Pipeline, pipeline
+from imgrs.verb import verb
 from tests.examples import applications, op_classes
 from tests.samples import profile
 from tests.test_random import GRAPHS, graphs, quiet

@@ -20,8 +20,9 @@ import imgrs.functions
 from imgrs.graph.node import Node
 from imgrs.graph.op import Source, op
 from imgrs.graph.parameters import whole
-from imgrs.image import Image, verb
+from imgrs.image import Image
 from imgrs.types import Pixels, Region, Spec
+from imgrs.verb import verb
 
 PACKAGE = Path(imgrs.__file__).parent
 LAYERS = [
@@ -32,7 +33,7 @@ LAYERS = [
     {"optimize"},
     {"plan"},
     {"run"},
-    {"image", "monitor", "profile", "create", "functions", "together", "pipelines", "recipe_text"}
+    {"image", "verb", "previews", "monitor", "profile", "create", "functions", "together", "pipelines", "recipe_text"}
     | {"forecast", "timing", "batches", "cli", "expression", "demo", "__init__"}
     | {"notebook", "bridges"},
 ]
