@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pytest
 
 import imgrs
+from imgrs.io import remote
+from imgrs.io.tiff import TiffReader
 from tests import peaks
 from tests.trial import Trial
 
@@ -40,6 +42,34 @@ def usual_options(tiny_tiles: None) -> Iterator[None]:
     """The options that hold unless others are given, also where the suite has others."""
     with dask.config.set({"imgrs.chunks": None, "imgrs.optimizer": "exact"}):
         yield
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of each tile or strip of a TIFF that this process decodes."""
+    found: list[int] = []
+    real = TiffReader._decoded
+
+    def counted(self: TiffReader, page: Any, index: int) -> Any:
+        found.append(index)
+        return real(self, page, index)
+
+    monkeypatch.setattr(TiffReader, "_decoded", counted)
+    return found
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes each part of a file behind a URL has that this process fetches."""
+    found: list[int] = []
+    real = remote.UrlResource._fetched
+
+    def counted(self: remote.UrlResource, start: int, end: int) -> Any:
+        found.append(end - start)
+        return real(self, start, end)
+
+    monkeypatch.setattr(remote.UrlResource, "_fetched", counted)
+    return found
 
 
 @pytest.fixture(scope="session")

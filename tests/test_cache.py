@@ -32,7 +32,6 @@ from imgrs.graph.op import Source, op
 from imgrs.graph.parameters import whole
 from imgrs.image import Image
 from imgrs.io.remote import UrlFolder, UrlResource
-from imgrs.io.tiff import TiffReader
 from imgrs.plan import caching
 from imgrs.plan.choose import plan
 from imgrs.run import engine
@@ -84,20 +83,6 @@ def noise(path: Path, side: int = 1500, seed: int = 0) -> Path:
     pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
     imgrs.fromarray(pixels).save(path)
     return path
-
-
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The tiles of TIFF files that are decoded."""
-    found: list[int] = []
-    original = TiffReader._decoded
-
-    def noted(self: TiffReader, page: Any, index: int) -> Pixels:
-        found.append(index)
-        return original(self, page, index)
-
-    monkeypatch.setattr(TiffReader, "_decoded", noted)
-    return found
 
 
 @pytest.mark.parametrize("on_disk", [False, True])

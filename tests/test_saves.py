@@ -22,7 +22,6 @@ from PIL import Image as Pillow
 import imgrs
 from imgrs.errors import ArgumentError, ArgumentTypeError, SaveError
 from imgrs.io.atomic import temporary_folder
-from imgrs.io.tiff import TiffReader
 from tests.test_files import pixels
 
 Array = npt.NDArray[Any]
@@ -33,20 +32,6 @@ def noise(tmp_path: Path) -> Path:
     path = tmp_path / "noise.tif"
     imgrs.fromarray(np.random.default_rng(5).integers(0, 256, (700, 900, 3), np.uint8)).save(path, tile=64)
     return path
-
-
-@pytest.fixture
-def decoded(monkeypatch: Any) -> list[int]:
-    """The index of each tile that is decoded."""
-    found: list[int] = []
-    real = TiffReader._decoded
-
-    def counted(self: Any, page: Any, index: int) -> Any:
-        found.append(index)
-        return real(self, page, index)
-
-    monkeypatch.setattr(TiffReader, "_decoded", counted)
-    return found
 
 
 @pytest.mark.parametrize("memory_limit", ["1GiB", "15MiB"])

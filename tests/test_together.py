@@ -9,21 +9,6 @@ import numpy as np
 import pytest
 
 import imgrs
-from imgrs.io.tiff import TiffReader
-
-
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The tiles of TIFF files that are decoded, by number; what another test left is not found by luck."""
-    found: list[int] = []
-    original = TiffReader._decoded
-
-    def counted(self: TiffReader, page: Any, index: int) -> Any:
-        found.append(index)
-        return original(self, page, index)
-
-    monkeypatch.setattr(TiffReader, "_decoded", counted)
-    return found
 
 
 def test_arrays_are_those_that_each_image_computes(photo_tiff: Path) -> None:
