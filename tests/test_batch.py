@@ -282,7 +282,9 @@ def test_resume_makes_only_what_is_missing(folder: Path) -> None:
     picture(9).save(folder / "in" / "a.png")
     assert [r.status for r in again(half).results] == ["saved", "kept"]
     assert [r.status for r in again(lambda img: half(img).invert()).results] == ["saved", "saved"]
+    assert [r.status for r in again(half).results] == ["saved", "saved"]
     assert [r.status for r in again(half, compress_level=9).results] == ["saved", "saved"]
+    assert [r.status for r in again(half, compress_level=9).results] == ["kept", "kept"]
 
 
 def test_what_was_made_without_resume_is_kept_with_it_unless_rules_differ(folder: Path) -> None:
@@ -405,7 +407,7 @@ def test_a_budget_is_never_overdrawn_and_serves_in_order() -> None:
         for size in (9, 1, 2, 30, 3):
             threads.append(threading.Thread(target=take, args=(size,)))
             threads[-1].start()
-            while len(budget._line) < len(threads):
+            while len(budget._line) + len(order) < len(threads):
                 time.sleep(0.001)
     for thread in threads:
         thread.join()

@@ -31,7 +31,7 @@ def ramp(added: int = 0) -> imgrs.Image:
 
 def test_runs_of_many_threads_share_their_workers() -> None:
     lock, inside, most, names = threading.Lock(), 0, 0, set()
-    both = threading.Event()
+    both, more = threading.Event(), threading.Event()
 
     def watched(pixels: Array) -> Array:
         nonlocal inside, most
@@ -41,7 +41,10 @@ def test_runs_of_many_threads_share_their_workers() -> None:
             names.add(threading.current_thread().name.partition("_")[0])
             if inside == 2:
                 both.set()
+            if inside > 2:
+                more.set()
         assert both.wait(60)
+        more.wait(0.01)  # long enough for another worker to come, if there were one
         with lock:
             inside -= 1
         return pixels
