@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from imgrs import config
 from imgrs.batches.done import Done
@@ -16,15 +16,12 @@ from imgrs.batches.report import Report, Result
 from imgrs.batches.sources import found, targets, template_of
 from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.image import Image
-from imgrs.pipelines import Pipeline as Recipe
-
-if TYPE_CHECKING:
-    from imgrs.batches.work import Pipeline
+from imgrs.pipelines import Pipeline
 
 
 def batch(
     sources: str | PathLike[str] | Iterable[str | PathLike[str]],
-    pipeline: Pipeline | None = None,
+    pipeline: Callable[[Image], Image] | None = None,
     out: str | PathLike[str] = "out/{name}",
     *,
     orient: bool = False,
@@ -105,7 +102,7 @@ def batch(
 def _check_pipeline(pipeline: Any) -> None:
     if not callable(pipeline):
         raise ArgumentTypeError(f"batch: pipeline must take an image and return one, got {type(pipeline).__name__}")
-    if isinstance(pipeline, Recipe) and len(pipeline.inputs) > 1:
+    if isinstance(pipeline, Pipeline) and len(pipeline.inputs) > 1:
         others = ", ".join(pipeline.inputs[1:])
         raise ArgumentError(
             f"batch: the pipeline needs more images than one ({others}); give it a function that has them"

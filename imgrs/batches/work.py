@@ -18,7 +18,6 @@ from imgrs.errors import ArgumentTypeError, ImgrsError, MemoryBudgetError, SaveE
 from imgrs.image import Image
 from imgrs.run.save import Output, forecast, save
 
-Pipeline: TypeAlias = Callable[[Image], Image]
 Admit: TypeAlias = Callable[[Settings, Callable[[Settings], int]], AbstractContextManager[Settings]]
 """From the settings of the batch, and the memory that an image takes under some settings, those that it is made under, once
 there is room for it."""
@@ -30,7 +29,7 @@ class Job:
 
     source: str
     output: str
-    pipeline: Pipeline
+    pipeline: Callable[[Image], Image]
     options: Mapping[str, Any]
     """Those of the format."""
     settings: Settings

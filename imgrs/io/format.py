@@ -142,9 +142,11 @@ class Reader(ABC):
         """How many bytes of the file hold ``region``: the forecast of what ``read`` will fetch."""
 
 
-class Encoder:
+class Encoder(ABC):
     """One save, its options checked: makes the file's bytes, whole or tile by tile."""
 
+    spec: Spec
+    """The image that is saved."""
     folder: ClassVar[str] = ""
     """For formats of many files, what a folder of theirs always holds: only such a folder is ever replaced."""
 
@@ -153,20 +155,17 @@ class Encoder:
         """What it writes, as costs of encoding are listed: the format, and the compression if there are several."""
         return f"{type(self).__name__.removesuffix('Encoder').upper()} {getattr(self, 'compression', '')}".strip()
 
-    spec: Spec
-    """The image that is saved."""
-
     @property
+    @abstractmethod
     def encoding_bytes(self) -> int:
         """The most memory that encoding takes beside the pixels and what it gives: of the image, or of a tile."""
-        raise NotImplementedError
 
     def parts(self, target: str) -> Mapping[str, str]:
         """What was written, within its path, and the names that it takes, the one that makes it an image last."""
         return {"": target}
 
 
-class WholeEncoder(Encoder, ABC):
+class WholeEncoder(Encoder):
     """For formats whose file is made from the whole image at once."""
 
     @property
@@ -183,7 +182,7 @@ class WholeEncoder(Encoder, ABC):
         """The file's bytes for all ``pixels``, a (height, width, bands) array."""
 
 
-class TileEncoder(Encoder, ABC):
+class TileEncoder(Encoder):
     """For formats whose tiles are compressed apart, in parallel, and joined by a short serial step.
 
     It holds no open file, so it pickles into tasks. ``begin``, ``place`` and ``finish`` work on a path: of a file, or of
