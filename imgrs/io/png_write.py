@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
 
+from imgrs.io.deflate import FAST, FASTEST, deflated
 from imgrs.io.format import Placed, TileEncoder
 from imgrs.types import Pixels, Region, Spec
 
@@ -87,7 +88,9 @@ class PngEncoder(TileEncoder):
             rows = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).view(np.uint8).reshape(box.height, -1)
         raw = filtered(rows, max(1, self.spec.bands * self._bits // 8) if self._bits > 1 else 0)
         last = box.bottom == self.spec.height
-        return raw.nbytes << 32 | isal_zlib.adler32(raw), chunk(b"IDAT", _deflated(raw, self.level, last))
+        return raw.nbytes << 32 | isal_zlib.adler32(raw), chunk(
+            b"IDAT", _deflated(raw, self.level, self.spec.nbytes, last)
+        )
 
     def place(self, path: str, offset: int, tiles: list[tuple[int, bytes]]) -> tuple[int, list[Placed]]:
         """Append strips; their number is the length of what was compressed, and its Adler-32 in the low half."""
@@ -138,10 +141,9 @@ def _left(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     return total
 
 
-def _deflated(raw: memoryview, level: int, last: bool) -> bytes:
-    if 1 <= level <= 3:
-        fast = isal_zlib.compressobj(level, isal_zlib.DEFLATED, -15)
-        return bytes(fast.compress(raw) + fast.flush(isal_zlib.Z_FINISH if last else isal_zlib.Z_FULL_FLUSH))
+def _deflated(raw: memoryview, level: int, image_bytes: int, last: bool) -> bytes:
+    if FASTEST <= level <= FAST:
+        return deflated(raw, level, image_bytes, last)
     slow = zlib.compressobj(level, zlib.DEFLATED, -15)
     return slow.compress(raw) + slow.flush(zlib.Z_FINISH if last else zlib.Z_FULL_FLUSH)
 
