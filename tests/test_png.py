@@ -15,8 +15,8 @@ from PIL import Image as Pillow
 
 import imgrs
 from imgrs.errors import CorruptImageError, ImgrsError, TruncatedImageError
-from imgrs.io import png_read
-from imgrs.io.png_write import chunk
+from imgrs.io import png_chunks, png_filters, png_read
+from imgrs.io.png_chunks import SIGNATURE, chunk
 from imgrs.io.resource import resource_of
 from imgrs.types import Region
 from tests import pngs
@@ -86,10 +86,6 @@ def test_what_is_damaged_is_refused(strip: int) -> None:
 
 def test_a_bomb_is_cut_short() -> None:
     """A few kilobytes that inflate to a thousand times what the header says: no more than the image is taken."""
-    import zlib
-
-    from imgrs.io.png_write import SIGNATURE, chunk
-
     head = chunk(b"IHDR", (4).to_bytes(4, "big") * 2 + bytes((8, 0, 0, 0, 0)))
     bomb = SIGNATURE + head + chunk(b"IDAT", zlib.compress(bytes(50 << 20))) + chunk(b"IEND", b"")
     with pytest.raises(ImgrsError):
@@ -205,11 +201,13 @@ def test_chunks_longer_than_a_piece(monkeypatch: Any) -> None:
             imgrs.open(bytes(bad)).compute()
 
 
-@pytest.mark.parametrize("length", [0, 1, png_read.BLOCK - 1, png_read.BLOCK, png_read.BLOCK + 1, 3 * png_read.BLOCK])
+@pytest.mark.parametrize(
+    "length", [0, 1, png_chunks.BLOCK - 1, png_chunks.BLOCK, png_chunks.BLOCK + 1, 3 * png_chunks.BLOCK]
+)
 def test_stored_blocks_of_any_length(length: int) -> None:
     rows = np.zeros((2, 1 + length // 2), np.uint8) if length > 1 else np.zeros((1, 1 + max(1, length)), np.uint8)
     rows[:, 1:] = np.random.default_rng(length).integers(0, 256, rows[:, 1:].shape)
-    png = png_read.stored_png(rows.shape[1] - 1, len(rows), 8, 0, rows.reshape(-1))
+    png = png_chunks.stored_png(rows.shape[1] - 1, len(rows), 8, 0, rows.reshape(-1))
     np.testing.assert_array_equal(imagecodecs.png_decode(png.tobytes()), rows[:, 1:])
     Pillow.open(io.BytesIO(png.tobytes())).verify()
 
@@ -236,3 +234,39 @@ def test_a_palette_behind_its_pixels_is_damage(late: tuple[bytes, bytes]) -> Non
     data += chunk(*late) + chunk(b"IDAT", pixels[len(pixels) // 2 :]) + chunk(b"IEND", b"")
     with pytest.raises(CorruptImageError, match=f"{late[0].decode()} chunk behind its pixels"):
         imgrs.open(data).compute()
+
+
+@pytest.mark.parametrize("pixel", [1, 2, 3, 4, 6, 8])
+def test_filters_are_undone_by_slants_as_by_libpng(pixel: int) -> None:
+    rng = np.random.default_rng(pixel)
+    for height, width in ((1, 1), (2, 1), (1, 40), (3, 5), (8, 7), (9, 64), (33, 50)):
+        rows = rng.integers(0, 256, (height, 1 + width * pixel), np.uint8)
+        rows[:, 0] = rng.integers(0, 5, height)
+        above = rng.integers(0, 256, width * pixel, np.uint8)
+        expected = png_filters.by_libpng(rows, above, pixel)
+        np.testing.assert_array_equal(png_filters.by_slants(rows, above, pixel), expected)
+
+
+@pytest.mark.parametrize("form", [png_filters.by_slants, png_filters.by_libpng])
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_files_with_all_filters_are_read_either_way(form: Any, bands: int, bits: int, monkeypatch: Any) -> None:
+    pyvips = pytest.importorskip("pyvips")
+    data = pixels(f"uint{bits}", bands)
+    names = ("b-w", "srgb") if bits == 8 else ("grey16", "rgb16")
+    image = pyvips.Image.new_from_array(data).copy(interpretation=names[bands > 2])
+    png = image.pngsave_buffer(filter="all", compression=6)
+    monkeypatch.setattr(png_read, "unfiltered", lambda rows, above, pixel, _: form(rows, above, pixel))
+    monkeypatch.setattr(png_read, "STRIP", 5_000)
+    np.testing.assert_array_equal(imgrs.open(png).compute(), data)
+
+
+@pytest.mark.parametrize("large", [0, 1 << 30])
+def test_a_filter_that_does_not_exist_is_refused(large: int, monkeypatch: Any) -> None:
+    rows = np.zeros((4, 1 + 12), np.uint8)
+    rows[2, 0] = 5
+    head = chunk(b"IHDR", (4).to_bytes(4, "big") * 2 + bytes((8, 2, 0, 0, 0)))
+    png = SIGNATURE + head + chunk(b"IDAT", zlib.compress(rows.tobytes())) + chunk(b"IEND", b"")
+    monkeypatch.setattr(png_filters._load, "_done", large)
+    with pytest.raises(CorruptImageError, match="filter"):
+        imgrs.open(png).compute()

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from isal import isal_zlib
 
 from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io.ahead import one_ahead
 from imgrs.io.limits import check_ratio, check_unit
 from imgrs.io.pillow import PillowReader
-from imgrs.io.png_write import SIGNATURE, chunk
+from imgrs.io.png_chunks import SIGNATURE, Bytes, chunk, stored_png
+from imgrs.io.png_filters import unfiltered
 from imgrs.io.resource import BytesResource, Resource, ends_with
 from imgrs.io.whole import decoding
 from imgrs.types import Pixels, Region, Spec
@@ -33,15 +33,10 @@ PIECE = 1 << 20
 
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Stored samples of a pixel, by color type."""
-_LIKE = {1: (8, 0), 2: (8, 4), 3: (8, 2), 4: (8, 6), 6: (16, 2), 8: (16, 6)}
-"""Bits and color type of an image whose pixels are so many bytes: filters know no more of an image than that."""
 _DEEP = {0: (1, False, "gray"), 2: (3, False, "srgb"), 4: (2, True, "gray"), 6: (4, True, "srgb")}
 """Bands, alpha and encoding of 16-bit images, by color type."""
 _PALETTE = 3
 _WIDEST = 1_000_000  # libpng's own limit
-BLOCK = 65_535
-"""The most bytes of a block that is stored."""
-Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 
 class PngReader(PillowReader):
@@ -117,18 +112,18 @@ class PngReader(PillowReader):
             yield from super().strips(shrink)
             return
         ahead: list[tuple[bytes, bytes]] = []
-        above = None
+        above = np.zeros(self._row_bytes, np.uint8)
         with decoding(self.resource.name, "PNG"):
             inflated = self._inflated(ahead)
             if self._rows < self.spec.height:
                 inflated = one_ahead(inflated)  # inflating takes about as long as unfiltering
             for filtered in inflated:
-                stored = self._unfiltered(filtered, above)
-                above = stored[-1].astype(stored.dtype.newbyteorder(">")).tobytes()
-                yield self._meant(stored, ahead)
+                rows = unfiltered(filtered, above, self._pixel, self._row_bytes * self.spec.height)
+                above = rows[-1]
+                yield self._meant(rows, ahead)
 
     def _inflated(self, ahead: list[tuple[bytes, bytes]]) -> Iterator[Bytes]:
-        """Filtered rows, some at a time, behind room for the row above; ``ahead`` is filled with the chunks before them."""
+        """Filtered rows, some at a time; ``ahead`` is filled with the chunks before them."""
         name, left = self.resource.name, self.spec.height
         inflate, row = isal_zlib.decompressobj(), 1 + self._row_bytes
         rows, filled, begun = np.empty(0, np.uint8), 0, False
@@ -142,13 +137,13 @@ class PngReader(PillowReader):
             piece: bytes | memoryview = content
             while left:
                 if not filled:
-                    rows, filled = np.empty((1 + min(left, self._rows)) * row, np.uint8), row
+                    rows = np.empty(min(left, self._rows) * row, np.uint8)
                 part = inflate.decompress(piece, len(rows) - filled)  # it may hold back what no longer fitted before
                 rows[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
                 filled, piece = filled + len(part), inflate.unconsumed_tail
                 if filled == len(rows):
                     left -= min(left, self._rows)
-                    yield rows
+                    yield rows.reshape(-1, row)
                     filled = 0
                 elif not piece or inflate.eof:
                     break
@@ -187,32 +182,16 @@ class PngReader(PillowReader):
             elif kind in (b"PLTE", b"tRNS"):
                 yield kind, window.read(start, length)
 
-    def _unfiltered(self, filtered: Bytes, above: bytes | None) -> Pixels:
-        """Rows of samples, of shape (rows, pixels[, samples]), as an image with pixels of as many bytes has them."""
-        import imagecodecs
-
-        row, (bits, color) = 1 + self._row_bytes, _LIKE[self._pixel]
-        if above is None:
-            filtered = filtered[row:]
-        else:
-            filtered[0] = 0
-            filtered[1:row] = np.frombuffer(above, np.uint8)
-        png = stored_png(self._row_bytes // self._pixel, len(filtered) // row, bits, color, filtered)
-        pixels: Pixels = imagecodecs.png_decode(cast(bytes, png))  # it takes any buffer
-        return pixels if above is None else pixels[1:]
-
-    def _meant(self, stored: Pixels, ahead: list[tuple[bytes, bytes]]) -> Pixels:
-        """Pixels of the image's spec from rows of samples."""
+    def _meant(self, rows: Bytes, ahead: list[tuple[bytes, bytes]]) -> Pixels:
+        """Pixels of the image's spec from rows of bytes."""
         spec = self.spec
         samples = _SAMPLES[self._color]
         if self._bits == 16:
-            native = stored if stored.dtype == np.uint16 else stored.view(">u2")
-            return self._with_opacity(native.reshape(len(stored), spec.width, samples).astype(np.uint16, copy=False))
+            return self._with_opacity(rows.view(">u2").reshape(len(rows), spec.width, samples).astype(np.uint16))
         if self._color == _PALETTE and not any(kind == b"PLTE" for kind, _ in ahead):
             raise CorruptImageError(f"{self.resource.name} has a palette image without a palette")
         if self._bits == 8 and self._color != _PALETTE and spec.bands == samples:
-            return stored.reshape(len(stored), spec.width, samples)
-        rows = stored.astype(stored.dtype.newbyteorder(">")).view(np.uint8).reshape(len(stored), -1)
+            return rows.reshape(len(rows), spec.width, samples)
         plain = np.zeros((len(rows), 1 + self._row_bytes), np.uint8)
         plain[:, 1:] = rows
         meaning = b"".join(chunk(kind, data) for kind, data in ahead if kind in (b"PLTE", b"tRNS"))
@@ -238,23 +217,3 @@ class _Window:
         """Bytes in pieces of at most ``PIECE``."""
         for at in range(start, start + length, PIECE):
             yield self.read(at, min(PIECE, start + length - at))
-
-
-def stored_png(width: int, height: int, bits: int, color: int, rows: Bytes, meaning: bytes = b"") -> Bytes:
-    """A PNG of filtered rows in stored blocks (RFC 1951, 3.2.4), copied once."""
-    count, rest = divmod(len(rows), BLOCK)
-    head = SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)) + meaning
-    start = len(head) + 8
-    length = 2 + count * (5 + BLOCK) + 5 + rest + 4
-    png = np.empty(start + length + 16, np.uint8)
-    png[: start + 2] = np.frombuffer(head + struct.pack(">I4s", length, b"IDAT") + b"\x78\x01", np.uint8)
-    end = start + 2 + count * (5 + BLOCK)
-    blocks = png[start + 2 : end].reshape(count, 5 + BLOCK)
-    blocks[:, :5] = np.frombuffer(struct.pack("<BHH", 0, BLOCK, 0), np.uint8)
-    blocks[:, 5:] = rows[: count * BLOCK].reshape(count, BLOCK)
-    png[end : end + 5] = np.frombuffer(struct.pack("<BHH", 1, rest, rest ^ 0xFFFF), np.uint8)
-    png[end + 5 : end + 5 + rest] = rows[count * BLOCK :]
-    png[-20:-16] = np.frombuffer(struct.pack(">I", isal_zlib.adler32(rows)), np.uint8)
-    png[-16:-12] = np.frombuffer(struct.pack(">I", isal_zlib.crc32(png[start - 4 : -16])), np.uint8)
-    png[-12:] = np.frombuffer(chunk(b"IEND", b""), np.uint8)
-    return png

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from isal import isal_zlib
 
 from imgrs.io.deflate import FAST, FASTEST, deflated
 from imgrs.io.format import Placed, TileEncoder
+from imgrs.io.png_chunks import SIGNATURE, chunk, chunks
+from imgrs.io.png_filters import filtered
 from imgrs.types import Pixels, Region, Spec
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 STRIP = 1 << 20
 """Bytes of filtered rows that are compressed as one. Fixed, so that a file's bytes do not depend on the tiles."""
 
@@ -111,36 +111,6 @@ class PngEncoder(TileEncoder):
             file.write(chunk(b"IDAT", struct.pack(">I", total)) + chunk(b"IEND", b""))
 
 
-def filtered(rows: npt.NDArray[np.uint8], pixel: int) -> memoryview:
-    """Rows of bytes with PNG's filters: each by Sub or Up, whichever leaves less; none where ``pixel`` (bytes) is 0.
-
-    What they leave is estimated from every eighth byte: four times as fast, and the files are as small. The first row
-    never looks at the one above it, which another task has.
-    """
-    height, width = rows.shape
-    out = np.empty((height, width + 1), np.uint8)
-    if not pixel:
-        out[:, 0], out[:, 1:] = 0, rows
-        return out.reshape(-1).data
-    here, beside = (np.ascontiguousarray(part[:, ::8]) for part in (rows[:, pixel:], rows[:, : width - pixel]))
-    up = np.zeros(height, bool)
-    up[1:] = _left(here[1:] - here[:-1]) < _left(here - beside)[1:]
-    out[:, 0] = 1 + up
-    for y in range(height):
-        if up[y]:
-            np.subtract(rows[y], rows[y - 1], out=out[y, 1:])
-        else:
-            out[y, 1 : 1 + pixel] = rows[y, :pixel]
-            np.subtract(rows[y, pixel:], rows[y, :-pixel], out=out[y, 1 + pixel :])
-    return out.reshape(-1).data
-
-
-def _left(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """What a filter leaves in each row: the sum of its bytes as distances from 0, as the PNG specification advises."""
-    total: npt.NDArray[np.int64] = np.minimum(rows, 0 - rows).sum(axis=1, dtype=np.int64)
-    return total
-
-
 def _deflated(raw: memoryview, level: int, image_bytes: int, last: bool) -> bytes:
     if FASTEST <= level <= FAST:
         return deflated(raw, level, image_bytes, last)
@@ -153,17 +123,3 @@ def joined_adler(first: int, second: int, length: int) -> int:
     a = ((first & 0xFFFF) + (second & 0xFFFF) - 1) % _ADLER
     b = ((first >> 16) + (second >> 16) + length % _ADLER * ((first & 0xFFFF) - 1)) % _ADLER
     return b << 16 | a
-
-
-def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks of a PNG: type and content."""
-    at = len(SIGNATURE)
-    while at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        yield kind, data[at + 8 : at + 8 + length]
-        at += 12 + length
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    """A chunk of a PNG: its length, type, content and checksum."""
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", isal_zlib.crc32(data, isal_zlib.crc32(kind)))
