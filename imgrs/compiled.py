@@ -18,7 +18,7 @@ import numpy as np
 
 from imgrs.machine_code import Signature, machine_code, part, signature
 
-__all__ = ["Exact", "Load", "Loop", "loop", "opencv_pays", "part"]
+__all__ = ["LLVM", "Exact", "Load", "Loop", "loop", "opencv_pays", "part"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,10 +28,14 @@ WORTH = 1 << 20
 
 
 class Load:
-    """The load of a library, put off until ``times`` ``WORTH`` samples were done without it: it would have cost no more."""
+    """The load of a library, put off until ``times`` ``WORTH`` samples were done without it: it would have cost no more.
 
-    def __init__(self, times: int = 1) -> None:
+    It is worth it at once where others have loaded ``module``.
+    """
+
+    def __init__(self, times: int = 1, module: str = "") -> None:
         self._times = times
+        self._module = module
         self._done = 0
 
     def pays(self, samples: int) -> bool:
@@ -43,15 +47,17 @@ class Load:
     @property
     def paid(self) -> bool:
         """Whether it was worth having before, so that it is there."""
-        return self._done >= self._times * WORTH
+        return self._module in sys.modules or self._done >= self._times * WORTH
 
 
-_opencv = Load()
+OPENCV, LLVM = "cv2", "llvmlite.binding"
+"""Modules whose load is put off."""
+_opencv = Load(1, OPENCV)
 
 
 def opencv_pays(samples: int) -> bool:
     """Whether OpenCV is worth its load (0.02 s) for so many samples more: it is once it is there."""
-    return samples > 0 and ("cv2" in sys.modules or _opencv.pays(samples))
+    return samples > 0 and _opencv.pays(samples)
 
 
 class Loop(Generic[P]):

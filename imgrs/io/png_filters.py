@@ -11,14 +11,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import string
-import sys
 from collections.abc import Callable
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.compiled import Load
+from imgrs.compiled import LLVM, Load
 from imgrs.io.png_chunks import Bytes, stored_png
 from imgrs.machine_code import assembled
 
@@ -29,7 +28,7 @@ _PAETH = 4
 _LANES = 32
 """Samples of a slant: 16 bits each, for sums and differences of bytes."""
 
-_load = Load(16)
+_load = Load(16, LLVM)
 
 
 def filtered(rows: npt.NDArray[np.uint8], pixel: int) -> memoryview:
@@ -70,7 +69,7 @@ def unfiltered(rows: Bytes, above: Bytes, pixel: int, image_bytes: int) -> Bytes
     """
     if rows[:, 0].max() > _PAETH:
         raise ValueError(f"bad filter {rows[:, 0].max()}")
-    if "llvmlite.binding" in sys.modules or _load.pays(image_bytes):
+    if _load.pays(image_bytes):
         return by_slants(rows, above, pixel)
     return by_libpng(rows, above, pixel)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io.apart import decoded_apart
+from imgrs.io.predictor import sums
 from imgrs.types import Pixels
 
 LZW, OLD_JPEG, JPEG, PACKBITS, APERIO_YCC = 5, 6, 7, 32773, 33003
@@ -136,10 +137,14 @@ def _unpacked(coding: Coding, data: bytes, width: int) -> Pixels:
 
 def _predicted(coding: Coding, pixels: Pixels) -> Pixels:
     """Samples from the differences between neighbors."""
+    if coding.predictor == 2:
+        return sums(pixels)
+    if coding.predictor != 3:
+        return pixels
     import imagecodecs
 
-    restore: dict[int, Callable[..., Pixels]] = {2: imagecodecs.delta_decode, 3: imagecodecs.floatpred_decode}
-    return restore[coding.predictor](pixels, axis=-2) if coding.predictor in restore else pixels
+    restored: Pixels = imagecodecs.floatpred_decode(pixels, axis=-2)
+    return restored
 
 
 def _with_chroma(coding: Coding, data: bytes, size: tuple[int, int], needed: int) -> Pixels:

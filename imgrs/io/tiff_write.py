@@ -20,6 +20,7 @@ from imgrs.io.format import Options, Placed, TileEncoder
 from imgrs.io.metadata import orientation
 from imgrs.io.ome import ome_xml
 from imgrs.io.options import check_bytes, check_flag, check_image, check_whole
+from imgrs.io.predictor import differences
 from imgrs.io.tiff_directory import Entry, tables
 from imgrs.types import Pixels, Region, Spec
 
@@ -166,7 +167,7 @@ class TiffEncoder(TileEncoder):
             tile = (
                 imagecodecs.floatpred_encode(tile.astype("<f4"), axis=-2, dist=1)
                 if tile.dtype == np.float32
-                else imagecodecs.delta_encode(tile, axis=-2)
+                else differences(tile)
             )
         data = np.ascontiguousarray(tile).tobytes()
         if self.compression == "deflate":

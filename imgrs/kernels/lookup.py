@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import string
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.compiled import Load
+from imgrs.compiled import LLVM, Load
 from imgrs.machine_code import assembled, processor_has
 
 Bytes = npt.NDArray[np.uint8]
@@ -89,7 +88,7 @@ _KEPT = {bands: np.tile(np.arange(bands) == bands - 1, 64 // bands).astype(np.ui
 """For each of 64 samples whether it is an alpha, by the number of bands; rows begin with whole pixels."""
 _NONE_KEPT = np.zeros(64, np.uint8)
 
-_load = Load(64)
+_load = Load(64, LLVM)
 _lock = threading.Lock()
 
 
@@ -97,7 +96,7 @@ def pays(pixels: npt.NDArray[Any], out: npt.NDArray[Any], table: npt.NDArray[Any
     """Whether ``apply`` takes these arrays on this processor, and it is worth loading LLVM (0.05 s) for it."""
     if pixels.dtype != np.uint8 or table.ndim != 1 or pixels.size == 0 or not (_dense(pixels) and _dense(out)):
         return False
-    return ("llvmlite.binding" in sys.modules or _load.pays(pixels.size)) and _lanes() > 0
+    return _load.pays(pixels.size) and _lanes() > 0
 
 
 def apply(pixels: Bytes, table: Bytes, colors: int, out: Bytes) -> None:
