@@ -130,3 +130,23 @@ def test_files_of_noise_are_read_by_others(name: str, options: dict[str, int], m
     if name == "TIFF":
         np.testing.assert_array_equal(tifffile.imread(io.BytesIO(coded.getvalue())), pixels)
     np.testing.assert_array_equal(imgrs.open(coded).compute(), pixels)
+
+
+def test_no_more_is_inflated_than_is_asked_for() -> None:
+    data = zlib.compress(bytes(100_000))
+    assert deflate.inflated(data, 100_000) == bytes(100_000)
+    assert deflate.inflated(data, 200_000) == bytes(100_000)
+    with pytest.raises(ValueError, match="more than 99,999 bytes"):
+        deflate.inflated(data, 99_999)
+
+
+def test_streams_that_are_cut_or_changed_are_not_inflated() -> None:
+    content = noise(50_000).tobytes()
+    data = zlib.compress(content)
+    for length in (0, 1, 2, 100, len(data) - 4, len(data) - 1):
+        with pytest.raises(EOFError):
+            deflate.inflated(data[:length], 50_000)
+    bad = bytearray(data)
+    bad[-1] ^= 1
+    with pytest.raises(isal_zlib.error):
+        deflate.inflated(bytes(bad), 50_000)

@@ -18,6 +18,7 @@ import numpy as np
 
 from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io.apart import decoded_apart
+from imgrs.io.deflate import inflated
 from imgrs.io.predictor import sums
 from imgrs.types import Pixels
 
@@ -36,7 +37,8 @@ JPEGS_2000 = frozenset((APERIO_YCC, 33004, 33005, 34712))
 APART = {34887: "lerc", 22610: "jpegxr", 34934: "jpegxr"}
 PICTURES = JPEGS | JPEGS_2000 | {*APART, 34927, 50001, 34933, 50002, 52546}
 """Those whose streams are images, with a size of their own."""
-_BYTES = {8: "deflate", 32946: "deflate", PACKBITS: "packbits", 34925: "lzma", 34926: "zstd", 50000: "zstd"}
+DEFLATE = frozenset((8, 32946))
+_BYTES = {PACKBITS: "packbits", 34925: "lzma", 34926: "zstd", 50000: "zstd"}
 _IMAGES = {34927: "webp", 50001: "webp", 34933: "png", 50002: "jpegxl", 52546: "jpegxl"} | dict.fromkeys(
     JPEGS_2000, "jpeg2k"
 )
@@ -103,7 +105,9 @@ def _decompressed(compression: int, data: bytes, row: int, rows: int, needed: in
 
     if compression == LZW:
         return _unlzw(data, row, needed)
-    if compression != 1:
+    if compression in DEFLATE:
+        data = inflated(data, row * rows)
+    elif compression != 1:
         data = getattr(imagecodecs, _BYTES[compression] + "_decode")(data, out=row * rows)
     if len(data) < row * needed:
         raise TruncatedImageError(f"it holds {len(data):,} bytes of {row * needed:,}")
