@@ -146,7 +146,5 @@ def test_streams_that_are_cut_or_changed_are_not_inflated() -> None:
     for length in (0, 1, 2, 100, len(data) - 4, len(data) - 1):
         with pytest.raises(EOFError):
             deflate.inflated(data[:length], 50_000)
-    bad = bytearray(data)
-    bad[-1] ^= 1
-    with pytest.raises(isal_zlib.error):
-        deflate.inflated(bytes(bad), 50_000)
+    with pytest.raises(Exception, match="checksum"):
+        deflate.inflated(data[:-1] + bytes([data[-1] ^ 1]), 50_000)
