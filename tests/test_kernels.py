@@ -17,8 +17,8 @@ from PIL import Image as Pillow
 
 import imgrs.kernels
 from imgrs import compiled
-from imgrs.compiled import Exact
-from imgrs.kernels import color, convolve, lookup, move, resample, tone, warp, wide
+from imgrs.compiled import Exact, Load
+from imgrs.kernels import color, convolve, dots, lookup, move, resample, tone, warp, wide
 from imgrs.machine_code import processor_has
 
 Array = npt.NDArray[Any]
@@ -90,6 +90,32 @@ def test_loops_equal_their_numpy_form(name: str) -> None:
         plain, fast = kernel.plain(*arguments), kernel.fast(*arguments)
         assert plain.dtype == fast.dtype
         np.testing.assert_array_equal(fast, plain)
+
+
+@pytest.mark.skipif(not dots.is_able(), reason="needs a processor with AVX-512 VNNI and VBMI")
+@pytest.mark.parametrize("name", resample.FILTERS)
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+def test_dot_products_equal_the_numpy_form(name: str, bands: int) -> None:
+    for width, narrow in ((1, 1), (7, 3), (30, 29), (63, 100), (64, 32), (129, 86), (200, 20), (333, 7), (700, 10)):
+        pixels = noise("uint8", (1 + width % 35, width, bands))
+        pixels[0] = 255
+        plan = resample.coefficients(width, narrow, name, 0.0, width)
+        weights = (plan.weights * (1 << resample.PRECISION)).astype(np.int32)
+        expected = resample.resample_pass.plain(pixels, plan.starts, weights, 1, "uint8")
+        found = dots.across(pixels, plan.starts, weights, resample.PRECISION)
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.skipif(not dots.is_able(), reason="needs a processor with AVX-512 VNNI and VBMI")
+def test_dot_products_are_for_bytes_and_weights_within_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dots, "_load", Load(0))
+    pixels, starts, weights = noise("uint8", (9, 20, 3)), np.arange(0, 20, 4), np.full((5, 4), 1 << 20, np.int32)
+    assert dots.pays(pixels, starts, weights)
+    assert not dots.pays(pixels.astype(np.uint16), starts, weights)
+    assert not dots.pays(pixels, starts + 1, weights)
+    assert not dots.pays(pixels, starts - 1, weights)
+    assert not dots.pays(pixels, starts, weights * 8)
+    assert not dots.pays(noise("uint8", (9, 20, 5)), starts, weights)
 
 
 @pytest.mark.parametrize("name", resample.FILTERS)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgrs.compiled import Exact, loop, part
+from imgrs.kernels import dots
 from imgrs.kernels.color import limit_of, to_dtype
 from imgrs.kernels.move import turned
 
@@ -183,6 +184,8 @@ def _down_loop(
 def _pass_fast(source: Array, starts: Array, weights: Array, axis: int, dtype: str) -> Array:
     if axis == 0:
         return _down(source, starts, weights, dtype)
+    if dots.pays(source, starts, weights):
+        return dots.across(source, starts, weights, PRECISION)
     rows, _, bands = source.shape
     out = np.empty((rows, len(starts), bands), dtype)
     for top in range(0, rows, ROWS):
