@@ -312,17 +312,28 @@ class Image(Collection):
 
     def resize(
         self,
-        size: tuple[int, int],
+        size: tuple[int, int] | None = None,
         resample: str | int = "lanczos",
         box: tuple[float, float, float, float] | None = None,
         reducing_gap: float | None = None,
+        *,
+        width: int | None = None,
+        height: int | None = None,
     ) -> Image:
         """Resize to ``size`` (width, height), antialiased when shrinking; ``box`` is the part of the source to use.
 
+        In place of ``size``, ``width`` or ``height`` alone keeps the proportions of the image, or of ``box``: the other
+        side is rounded to the nearest pixel, halves up, and has at least 1. Both together are the size.
+
         ``resample`` is Pillow's name or integer: nearest, box, bilinear, hamming, bicubic, lanczos. ``reducing_gap`` is
         taken for Pillow's sake: results are exact without it.
+
+        >>> import imgrs
+        >>> imgrs.new("RGB", (4000, 3000)).resize(width=800).size
+        (800, 600)
         """
-        op = resized(size, resample, box, reducing_gap)
+        told = resized(size, resample, box, reducing_gap, width, height)
+        op = told.of(self.size) if isinstance(told, verbs.Resize) else told
         if self._node.spec.dtype == "bool":
             op = replace(op, resample="nearest")  # as Pillow has it: there is nothing between 0 and 1
         return self.apply(op)
@@ -759,11 +770,21 @@ class Statistic(Image):
         return float(values.item())
 
 
-def resized(size: Any, resample_: Any, box: Any, reducing_gap: Any) -> resample.Resize:
-    """The op of ``resize``, its parameters checked."""
+def resized(
+    size: Any, resample_: Any, box: Any, reducing_gap: Any, width: Any, height: Any
+) -> resample.Resize | verbs.Resize:
+    """The op of ``resize``, its parameters checked; its verb, where one side depends on the image."""
     if reducing_gap is not None and not (isinstance(reducing_gap, (int, float)) and reducing_gap >= 1.0):
         raise ArgumentError(f"resize: reducing_gap must be at least 1.0, got {reducing_gap!r}")
-    return resample.Resize(size, resample_, box)
+    if size is None and (width is None or height is None):
+        return verbs.Resize(width, height, resample_, box)
+    if size is not None and (width is not None or height is not None):
+        raise ArgumentError(f"resize: needs size, or width and height, got size={size!r} and one of those, too")
+    if isinstance(size, (int, float)):
+        raise ArgumentTypeError(
+            f"resize: size must be a size (width, height), got {size!r}; resize(width={size!r}) keeps the proportions"
+        )
+    return resample.Resize((width, height) if size is None else size, resample_, box)
 
 
 def _image(value: object, name: str) -> Image:

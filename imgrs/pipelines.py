@@ -506,8 +506,8 @@ def _step_of(value: Any, name: str) -> Step:
     raise ArgumentTypeError(f"{name}: needs an imgrs.Pipeline, got {type(value).__name__}")
 
 
-def _resize(size: Any, resample: Any, box: Any, reducing_gap: Any) -> Action:
-    return resized(size, resample, box, reducing_gap)
+def _resize(size: Any, resample: Any, box: Any, reducing_gap: Any, width: Any, height: Any) -> Action:
+    return resized(size, resample, box, reducing_gap, width, height)
 
 
 _KEPT: Mapping[str, Callable[..., Action]] = {
