@@ -522,9 +522,9 @@ class Image(Collection):
         from imgrs.io.options import check_flag
         from imgrs.run.save import save
 
-        engine = {name: options.pop(name) for name in config.NAMES if name in options}
-        resume = check_flag("resume", options.pop("resume", False))
-        save([self._output(target, format, options)], config.settings(**engine), resume=resume)
+        engine, given = config.parted(options)
+        resume = check_flag("resume", given.pop("resume", False))
+        save([self._output(target, format, given)], config.settings(**engine), resume=resume)
 
     def _output(self, target: Any, format: str | None, options: Mapping[str, Any]) -> Output:
         """A save of this image, checked."""
@@ -543,6 +543,29 @@ class Image(Collection):
         if check_flag("recipe", given.pop("recipe", False)):
             recipe = recipe_of(self._node, given if format is None else {**given, "format": format}).to_json()
         return Output.of(self._node, target, format, info, given, recipe)
+
+    def _foreseen(self, sink: str | None, options: Mapping[str, Any], name: str) -> Output | None:
+        """The save that the method ``name`` is asked about, checked as ``save`` checks it; None for an array."""
+        from imgrs.io.options import check_flag
+        from imgrs.run.save import check_resumable
+
+        if sink is None:
+            if options:
+                raise ArgumentTypeError(
+                    f"{name}: {next(iter(options))!r} is not an option of the engine, which has {', '.join(config.NAMES)}; "
+                    'those of a format need sink, such as sink="tiff"'
+                )
+            return None
+        given = dict(options)
+        try:
+            resume = check_flag("resume", given.pop("resume", False))
+            output = self._output("-", sink, given)
+            if resume:
+                check_resumable(output)
+        except ArgumentError as error:
+            told = str(error).replace("save: format must", f"{name}: sink must").replace("save:", f"{name}:")
+            raise type(error)(told) from None
+        return output
 
     def preview(self, max_side: int = 1024) -> Preview:
         """The whole image, lazy, at most ``max_side`` pixels wide and high; never larger than it is.
@@ -645,8 +668,9 @@ class Image(Collection):
         """What computing this will do, as text: the graph, the rules, the stages, bytes read, memory and tasks.
 
         ``sink`` is the format that it is saved in (``"tiff"``), None for an array; ``costs=False`` leaves out what depends
-        on the machine. Memory is that of the engine's arrays; ``imgrs.estimate`` adds 16 MiB for the machinery, and arrays
-        that are handed out.
+        on the machine. Keywords are those of ``imgrs.options`` and, with ``sink``, those that ``save`` takes
+        (``pyramid=True``). Memory is that of the engine's arrays; ``imgrs.estimate`` adds 16 MiB for the machinery, and
+        arrays that are handed out.
 
         >>> import imgrs
         >>> print(imgrs.new("L", (40, 30), 7).blur(2).explain(optimizer="off", costs=False))
@@ -667,19 +691,21 @@ class Image(Collection):
         from imgrs.plan.explain import explain
         from imgrs.run.save import sink_of
 
-        return explain(
-            plan([self._node], config.settings(**options), [sink_of(self._node.spec, sink, "explain")]), costs
-        )
+        engine, given = config.parted(options)
+        sinks = [sink_of(self._foreseen(sink, given, "explain"))]
+        return explain(plan([self._node], config.settings(**engine), sinks), costs)
 
     def profile(self, sink: str | None = None, **options: Any) -> Profile:
         """Run the plan and measure it: ``print(img.profile())`` is ``explain()`` with what each op took beside its forecast.
 
         Nothing is kept of the pixels. With ``sink``, a format (``"tiff"``), they go to a temporary file. Keywords are
-        those of ``imgrs.options``. ``heat_map()`` of what is returned shows the seconds of each tile as an image.
+        those of ``imgrs.options`` and, with ``sink``, those that ``save`` takes. ``heat_map()`` of what is returned shows
+        the seconds of each tile as an image.
         """
         from imgrs.profile import profile
 
-        return profile(self._node, config.settings(**options), sink)
+        engine, given = config.parted(options)
+        return profile(self._node, config.settings(**engine), self._foreseen(sink, given, "profile"))
 
     def listing(self) -> str:
         """The graph as it was built, one line per node.
