@@ -306,7 +306,7 @@ def bench(steps: str, source: str, runs: int, as_json: bool, **options: Any) -> 
 
     pipeline, keywords = _pipeline(steps), _engine_options(options)
     made = imgrs.benchmark(pipeline(_opened(source)), runs, **keywords)
-    click.echo(json.dumps(dataclasses.asdict(made), indent=2) if as_json else str(made))
+    click.echo(json.dumps(made.as_dict(), indent=2) if as_json else str(made))
 
 
 @main.command()

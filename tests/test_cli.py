@@ -178,6 +178,7 @@ def test_bench_computes_as_often_as_told(photo: Path, blurred: list[Blur]) -> No
     assert len(blurred) == 2  # a first time, and a run
     found = json.loads(done("bench", "blur(1)", photo, "--runs", 3, "--json", "--chunks", "80,60"))
     assert len(found["runs"]) == 3
+    assert found["rate"] == pytest.approx(80 * 60 / 1e6 / found["seconds"])
     assert len(blurred) == 2 + 4
 
 
