@@ -766,6 +766,17 @@ class Image(Collection):
     def __repr__(self) -> str:
         return f"<imgrs.Image {self._node.spec} {self._node.op.name}>"
 
+    if not TYPE_CHECKING:  # for which every name would be there
+
+        def __getattr__(self, name: str) -> Any:
+            """What is not there: of Pillow's names, the error says what to use instead."""
+            from imgrs.instead import INSTEAD
+
+            if name in INSTEAD:
+                told = f"{type(self).__name__!r} object has no attribute {name!r}; {INSTEAD[name]}"
+                raise AttributeError(told, name=name, obj=None)  # with this image, Python would add a likely name
+            return object.__getattribute__(self, name)  # raises as Python does, or what a property raised
+
     def close(self) -> None:
         """Nothing is held open; for code that closes Pillow's images."""
 

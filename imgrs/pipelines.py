@@ -22,6 +22,7 @@ from imgrs.graph.node import Node, walk
 from imgrs.graph.op import Fold, Op, check_kinds
 from imgrs.graph.text import LONGEST, arguments
 from imgrs.image import Image, Statistic, resized
+from imgrs.instead import INSTEAD
 from imgrs.ops import geometry, resample, source, stats, verbs
 from imgrs.ops.verbs import Verb
 from imgrs.recipe_text import About, Row, Source
@@ -306,7 +307,7 @@ class Pipeline:
     def __getattr__(self, name: str) -> Callable[..., Pipeline]:
         """Verbs are set below, by name; what is asked for here is not there. Typed for the sake of those."""
         if name.startswith("_") or not hasattr(Image, name):
-            raise AttributeError(f"a Pipeline has no {name!r}")
+            raise AttributeError("; ".join([f"a Pipeline has no {name!r}", *filter(None, [INSTEAD.get(name)])]))
         call = "()" if inspect.isfunction(getattr(Image, name)) else ""
         raise _ImageNeededError(f"{name} needs an image: pipe(img).{name}{call}")
 

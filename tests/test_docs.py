@@ -27,6 +27,7 @@ from click.testing import CliRunner
 import imgrs
 from imgrs.cli import main
 from imgrs.image import Image
+from imgrs.instead import INSTEAD
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -188,6 +189,13 @@ def test_the_table_of_the_package_on_pypi_says_what_is_here() -> None:
         here = hasattr(imgrs, name) or (owner == "Image" and hasattr(Image, name))
         assert here == (status in ("same", "differs")), f"{owner}.{name}: {status}"
         assert status in ("same", "differs", "other name", "not there"), status
+
+
+def test_the_page_about_pillow_has_the_names_that_errors_speak_of() -> None:
+    page = (DOCS / "from-pillow.md").read_text(encoding="utf-8").partition("## Names that are not here")[2]
+    rows = re.findall(r"^\| `im\.(\w+)` \| (.+) \|$", page, re.M)
+    assert {name: told.replace("`", "") for name, told in rows} == INSTEAD
+    assert [name for name, _ in rows] == sorted(INSTEAD)
 
 
 # What the README says beside its code

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import pydoc
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from imgrs.graph.node import Node
 from imgrs.graph.op import Source, op
 from imgrs.graph.parameters import whole
 from imgrs.image import Image
+from imgrs.instead import INSTEAD
 from imgrs.types import Pixels, Region, Spec
 from imgrs.verb import verb
 
@@ -33,7 +35,19 @@ LAYERS = [
     {"optimize"},
     {"plan"},
     {"run"},
-    {"image", "verb", "previews", "monitor", "profile", "create", "functions", "together", "pipelines", "recipe_text"}
+    {
+        "image",
+        "verb",
+        "previews",
+        "monitor",
+        "profile",
+        "create",
+        "functions",
+        "together",
+        "pipelines",
+        "recipe_text",
+        "instead",
+    }
     | {"forecast", "timing", "batches", "cli", "expression", "demo", "__init__"}
     | {"notebook", "bridges"},
 ]
@@ -95,6 +109,40 @@ PUBLIC = (
 
 def test_public_names() -> None:
     assert " ".join(sorted(imgrs.__all__)) == PUBLIC
+
+
+@pytest.mark.parametrize("name", INSTEAD)
+def test_names_of_pillows_say_what_is_here_instead(name: str) -> None:
+    from PIL import Image as Pillow
+
+    img = imgrs.new("L", (1, 1))
+    assert hasattr(Pillow.Image, name)
+    assert not hasattr(img, name)
+    assert not hasattr(imgrs.pipeline(), name)
+    assert name not in dir(img)
+    for has_not in (img, img.mean(), imgrs.pipeline()):
+        with pytest.raises(AttributeError, match=rf" has no .*{name!r}; {re.escape(INSTEAD[name])}$") as caught:
+            getattr(has_not, name)
+        assert has_not is not img or caught.value.obj is None  # where Python looks for a likely name
+    for owner, told in re.findall(r"\b(img|imgrs)\.(\w+)", INSTEAD[name]):
+        assert hasattr(img if owner == "img" else imgrs, told), told
+
+
+def test_misspelled_names_and_protocols_are_not_found_as_python_has_it() -> None:
+    img: Any = imgrs.new("L", (1, 1))
+    for name, told in (("resiz", ". Did you mean: 'resize'?"), ("paste", INSTEAD["paste"])):
+        script = f"import imgrs; imgrs.new('L', (1, 1)).{name}"
+        said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False).stderr
+        assert said.startswith("Traceback")
+        assert said.rstrip().endswith(told)
+    assert not hasattr(img, "_ipython_display_")
+    assert not hasattr(img, "__array_interface__")
+
+
+def test_what_a_property_raises_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "width", property(lambda img: img._node.no_such_thing))
+    with pytest.raises(AttributeError, match="'Node' object has no attribute 'no_such_thing'"):
+        imgrs.new("L", (1, 1)).width  # noqa: B018  # asked for
 
 
 def test_functions_are_the_verbs() -> None:
