@@ -159,9 +159,11 @@ class Image(Collection):
     def damaged(self) -> list[tuple[tuple[int, int, int, int], str]]:
         """What cannot be decoded of the file that this image comes from, and why; empty where all of it can.
 
-        Each part is a box (left, top, right, bottom) of the image as opened: a tile, a strip, or all rows from the first
-        bad one of a format that is decoded in order. A box without rows says that only what stands behind the pixels is
-        damaged. Decodes the whole file once, a tile or strip at a time.
+        Each part is a box (left, top, right, bottom) in pixels of the full-size image as the file has it, before it is set
+        upright, shrunk or cropped: a tile, a strip, or all rows from the first bad one of a format that is decoded in
+        order. ``DamagedImageWarning`` speaks of the same pixels. A box without rows says that only what stands behind the
+        pixels is damaged. Decodes the whole image once at full size, a tile or strip at a time; smaller copies of it in
+        the file (pyramids) are not looked at.
         """
         from imgrs.io.fill import damage
 
