@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from imgrs.bridges.tiles import Tiles
     from imgrs.pipelines import Pipeline
-    from imgrs.previews import Preview, Step
+    from imgrs.previews import Preview, PreviewStep
     from imgrs.profile import Profile
     from imgrs.run.save import Output
 
@@ -586,7 +586,7 @@ class Image(Collection):
 
         return preview(self, max_side)
 
-    def progressive(self, first_side: int = 256, **options: Any) -> Iterator[Step]:
+    def progressive(self, first_side: int = 256, **options: Any) -> Iterator[PreviewStep]:
         """The pixels from coarse to exact: a step at most ``first_side`` pixels wide and high, each next one four times
         larger, the last bit-identical to ``compute()``.
 

@@ -25,7 +25,7 @@ from imgrs.image import Image, Statistic, resized
 from imgrs.instead import INSTEAD
 from imgrs.ops import geometry, resample, source, stats, verbs
 from imgrs.ops.verbs import Verb
-from imgrs.recipe_text import About, Row, Source
+from imgrs.recipe_text import About, RecipeSource, Row
 from imgrs.verb import verb
 
 FIRST = "input"
@@ -145,7 +145,7 @@ class Pipeline:
         }
 
     @property
-    def sources(self) -> dict[str, Source]:
+    def sources(self) -> dict[str, RecipeSource]:
         """What filled the holes of the image that this is the recipe of, by hole: name, size, and page of the file."""
         return dict(self._about.sources)
 
@@ -363,7 +363,7 @@ def recipe_of(output: Node, saved_with: Mapping[str, Any] | None = None) -> Pipe
     """
     made: dict[Node, Step] = {}
     holes: dict[bytes, Step] = {}
-    sources: dict[str, Source] = {}
+    sources: dict[str, RecipeSource] = {}
     for node in walk([output]):
         op = node.op
         if isinstance(op, source.New) and op.spec.mode != "multiband":
@@ -391,11 +391,11 @@ def _measures_itself(node: Node) -> bool:
     return histogram.op == stats.Histogram(bins) and histogram.inputs == (image,)
 
 
-def _source(op: Op) -> Source:
+def _source(op: Op) -> RecipeSource:
     if not isinstance(op, source.Open):
-        return Source(None, op.infer().size)
+        return RecipeSource(None, op.infer().size)
     name = str(op.reader)
-    return Source(None if name == "<bytes>" else name, op.reader.spec.size, op.reader.page)
+    return RecipeSource(None if name == "<bytes>" else name, op.reader.spec.size, op.reader.page)
 
 
 class _Named(NamedTuple):

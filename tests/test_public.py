@@ -96,9 +96,10 @@ def test_importing_loads_nothing_heavy() -> None:
 
 
 PUBLIC = (
-    "ArgumentError ArgumentTypeError Cache ComputeError CorruptImageError DamagedImageWarning Estimate Image "
-    "ImageNotFoundError ImgrsError LimitError MemoryBudgetError Monitor Pipeline SaveError SourceChangedError "
-    "TruncatedImageError UnsupportedFormatError __version__ auto_contrast batch benchmark blend blur box_blur "
+    "ArgumentError ArgumentTypeError Benchmark Cache ComputeError CorruptImageError DamagedImageWarning Estimate Image "
+    "ImageNotFoundError ImgrsError LimitError MemoryBudgetError Monitor Pipeline Preview PreviewStep Profile "
+    "RecipeSource Report Result SaveError SourceChangedError Statistic Tiles TruncatedImageError UnsupportedFormatError "
+    "__version__ auto_contrast batch benchmark blend blur box_blur "
     "brightness compute_all contrast convert crop edge_detect edge_enhance edge_enhance_more emboss estimate "
     "exposure_adjust flip_left_right flip_top_bottom from_dask fromarray frombytes gamma grayscale histogram "
     "hue_rotate images_equal invert merge monitor new open open_raw options pad pipeline posterize resize "
@@ -143,6 +144,37 @@ def test_what_a_property_raises_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Image, "width", property(lambda img: img._node.no_such_thing))
     with pytest.raises(AttributeError, match="'Node' object has no attribute 'no_such_thing'"):
         imgrs.new("L", (1, 1)).width  # noqa: B018  # asked for
+
+
+def test_what_public_functions_and_methods_return_is_public() -> None:
+    found: set[str] = set()
+    for owner in (imgrs, Image, imgrs.Pipeline, imgrs.Report, imgrs.Benchmark, imgrs.Profile, imgrs.Preview):
+        for name, value in vars(owner).items():
+            called = value.fget if isinstance(value, property) else value
+            if not name.startswith("_") and inspect.isfunction(called):
+                found |= set(re.findall(r"(?<![\w.])[A-Z]\w+", str(called.__annotations__.get("return"))))
+    ours = set(imgrs.__all__)
+    assert found - ours == {"Any", "Iterator", "None", "PIL", "Prediction", "TileTime"}
+    returned = {
+        "Benchmark",
+        "Estimate",
+        "Monitor",
+        "Preview",
+        "PreviewStep",
+        "Profile",
+        "RecipeSource",
+        "Report",
+        "Result",
+    }
+    assert found & ours == {"Image", "Pipeline", "Statistic", "Tiles"} | returned
+
+
+def test_what_is_loaded_later_is_there_and_loaded_no_earlier() -> None:
+    script = (
+        "import sys, imgrs; assert 'imgrs.profile' not in sys.modules; from imgrs import *; "
+        "assert imgrs.Profile is Profile is sys.modules['imgrs.profile'].Profile; assert not hasattr(imgrs, 'Profiles')"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_functions_are_the_verbs() -> None:
