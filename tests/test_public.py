@@ -35,19 +35,8 @@ LAYERS = [
     {"optimize"},
     {"plan"},
     {"run"},
-    {
-        "image",
-        "verb",
-        "previews",
-        "monitor",
-        "profile",
-        "create",
-        "functions",
-        "together",
-        "pipelines",
-        "recipe_text",
-        "instead",
-    }
+    {"image", "verb", "previews", "monitor", "profile", "create", "functions", "together"}
+    | {"pipelines", "steps", "recipe_text", "instead"}
     | {"forecast", "timing", "batches", "cli", "expression", "demo", "__init__"}
     | {"notebook", "bridges"},
 ]
