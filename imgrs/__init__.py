@@ -10,7 +10,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from imgrs.batches.batch import batch
+from imgrs.batches.report import Report, Result
 from imgrs.cache import Cache
 from imgrs.config import options, set_options
 from imgrs.create import from_dask, fromarray, frombytes, images_equal, merge, new, open, open_raw
@@ -32,17 +35,40 @@ from imgrs.errors import (
 from imgrs.forecast import Estimate, estimate
 from imgrs.functions import *  # noqa: F403  # a function for each verb of the class, made from it
 from imgrs.functions import __all__ as _functions
-from imgrs.image import Image
+from imgrs.image import Image, Statistic
 from imgrs.monitor import Monitor, monitor
 from imgrs.pipelines import Pipeline, pipeline
-from imgrs.timing import benchmark
+from imgrs.recipe_text import RecipeSource
+from imgrs.timing import Benchmark, benchmark
 from imgrs.together import compute_all, save_all
+
+if TYPE_CHECKING:
+    from imgrs.bridges.tiles import Tiles
+    from imgrs.previews import Preview, PreviewStep
+    from imgrs.profile import Profile
+else:
+    _LATER = {
+        "Preview": "imgrs.previews",
+        "PreviewStep": "imgrs.previews",
+        "Profile": "imgrs.profile",
+        "Tiles": "imgrs.bridges.tiles",
+    }
+
+    def __getattr__(name: str) -> Any:
+        """What methods return, for annotations: loaded where it is asked for."""
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(_LATER[name]), name)
+
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
+    "Benchmark",
     "Cache",
     "ComputeError",
     "CorruptImageError",
@@ -55,8 +81,16 @@ __all__ = [
     "MemoryBudgetError",
     "Monitor",
     "Pipeline",
+    "Preview",
+    "PreviewStep",
+    "Profile",
+    "RecipeSource",
+    "Report",
+    "Result",
     "SaveError",
     "SourceChangedError",
+    "Statistic",
+    "Tiles",
     "TruncatedImageError",
     "UnsupportedFormatError",
     "__version__",

@@ -121,17 +121,19 @@ def _many(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _saving(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options of formats, for commands that save."""
-    for option in (
-        click.option("--format", help="The output's format, where its name does not say so."),
-        click.option(
-            "-O", "--option", "options", multiple=True, metavar="NAME=VALUE",
-            help="An option of the format, as in save(): -O quality=80. May be repeated.",
-        ),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+    return click.option("--format", help="The output's format, where its name does not say so.")(
+        _format_options(command)
+    )
 
 
+_format_options = click.option(
+    "-O",
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the format, as in save(): -O quality=80. May be repeated.",
+)
 _progress = click.option(
     "--progress/--no-progress", default=None, help="A bar, or none; one in terminals unless given."
 )
@@ -261,10 +263,11 @@ def batch(steps: str, sources: tuple[str, ...], out: str, as_json: bool, **optio
 @_steps
 @_source
 @click.option("--sink", metavar="FORMAT", help="Explain saving in a format, and not an array.")
+@_format_options
 @_engine
 def explain(steps: str, source: str, sink: str | None, **options: Any) -> None:
     """Tell what will be done, without doing it."""
-    pipeline, keywords = _pipeline(steps), _engine_options(options, sink)
+    pipeline, keywords = _pipeline(steps), _sink_options(options, sink)
     click.echo(pipeline(_opened(source)).explain(sink, **keywords))
 
 
@@ -272,13 +275,14 @@ def explain(steps: str, source: str, sink: str | None, **options: Any) -> None:
 @_steps
 @_source
 @click.option("--sink", metavar="FORMAT", help="Estimate saving in a format, and not an array.")
+@_format_options
 @_json
 @_engine
 def estimate(steps: str, source: str, sink: str | None, as_json: bool, **options: Any) -> None:
     """Forecast memory, reads and time."""
     import imgrs
 
-    pipeline, keywords = _pipeline(steps), _engine_options(options, sink)
+    pipeline, keywords = _pipeline(steps), _sink_options(options, sink)
     found = dataclasses.asdict(imgrs.estimate(pipeline(_opened(source)), sink=sink, **keywords))
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -302,19 +306,20 @@ def bench(steps: str, source: str, runs: int, as_json: bool, **options: Any) -> 
 
     pipeline, keywords = _pipeline(steps), _engine_options(options)
     made = imgrs.benchmark(pipeline(_opened(source)), runs, **keywords)
-    click.echo(json.dumps(dataclasses.asdict(made), indent=2) if as_json else str(made))
+    click.echo(json.dumps(made.as_dict(), indent=2) if as_json else str(made))
 
 
 @main.command()
 @_steps
 @_source
 @click.option("--sink", metavar="FORMAT", help="Measure saving in a format, to a temporary file, and not an array.")
+@_format_options
 @click.option("--heat-map", metavar="FILE", help="Save where the time went as an image, a box for each tile.")
 @_engine
 @_progress
 def profile(steps: str, source: str, sink: str | None, heat_map: str | None, **options: Any) -> None:
     """Compute, and tell what each step took."""
-    pipeline, keywords = _pipeline(steps), _engine_options(options, sink)
+    pipeline, keywords = _pipeline(steps), _sink_options(options, sink)
     if heat_map is not None:
         _check_format(heat_map, None)
     made = pipeline(_opened(source)).profile(sink, **keywords)
@@ -406,15 +411,23 @@ def _wants_traceback() -> bool:
     return bool(click.get_current_context().find_root().params.get("traceback"))
 
 
-def _engine_options(options: Mapping[str, Any], sink: str | None = None) -> dict[str, Any]:
-    """Keywords of the engine, checked before anything is opened, as ``sink`` is."""
+def _engine_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords of the engine, checked before anything is opened."""
     from imgrs import config
 
     given = {name: value for name, value in options.items() if value is not None}
-    if sink is not None:
-        _check_format(None, sink)
     with _asked():
         config.settings(**{name: value for name, value in given.items() if name in config.NAMES})
+    return given
+
+
+def _sink_options(options: Mapping[str, Any], sink: str | None) -> dict[str, Any]:
+    """Keywords of a method that takes ``sink``."""
+    if options["options"] and sink is None:
+        raise CalledWrongly("-O needs --sink, such as --sink tiff")
+    given = _save_options(options)
+    if sink is not None:
+        _check_format(None, sink)
     return given
 
 

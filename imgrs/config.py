@@ -106,6 +106,12 @@ def set_options(**values: Any) -> None:
     dask.config.set({f"imgrs.{name}": value for name, value in _checked(values).items()})
 
 
+def parted(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Those keywords of a call that are the engine's, and those that are a format's."""
+    engine = {name: value for name, value in options.items() if name in NAMES}
+    return engine, {name: value for name, value in options.items() if name not in NAMES}
+
+
 def settings(**values: Any) -> Settings:
     """What holds now for a call with these keywords; ``None`` stands for "not given"."""
     import dask.config

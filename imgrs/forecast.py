@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from imgrs import config
 from imgrs.errors import ArgumentError, ArgumentTypeError
@@ -31,18 +32,23 @@ class Estimate:
     """What is kept in temporary files, in bytes; 0 where memory holds all that is kept."""
 
 
-def estimate(*images: Image, sink: str | Sequence[str | None] | None = None, **options: object) -> Estimate:
+Saved: TypeAlias = "str | tuple[str, Mapping[str, Any]] | None"
+"""A format, or a format and its options; None for an array."""
+
+
+def estimate(*images: Image, sink: str | Sequence[Saved] | None = None, **options: Any) -> Estimate:
     """What computing ``images`` together, or saving them in one run, will take. Reads no pixels.
 
     ``sink`` is the format that they are saved in (``"tiff"``), None for arrays, or one of these for each image. Keywords
-    are those of ``imgrs.options``.
+    are those of ``imgrs.options`` and, for all that are saved, those that ``save`` takes; what one image has of its own
+    stands beside its format: ``sink=["tiff", ("jpeg", {"quality": 80})]``.
 
     The forecast of memory is no lower than what is measured. For large images that are made smaller or keep their size it
     is at most twice that, where that is 16 MiB or more. It is more for small images that are enlarged, and for pixels that
     compress to much less than half, which no header tells. It is the memory of ``explain()``, which ``memory_limit`` bounds,
     with the arrays that are handed out and 16 MiB for the machinery: threads, Dask's graph, tables of codecs. The first run
     of a process takes more: libraries are loaded, and NumPy does little work until it pays to load compiled loops. Seconds
-    are those of the machine on which costs were measured. Options of the format are thought to be the usual ones.
+    are those of the machine on which costs were measured.
 
     Raises ``MemoryBudgetError`` where no plan fits ``memory_limit``, and ``ArgumentError`` for what a format cannot hold.
 
@@ -57,12 +63,16 @@ def estimate(*images: Image, sink: str | Sequence[str | None] | None = None, **o
 
     if not images or not all(isinstance(image, Image) for image in images):
         raise ArgumentTypeError("estimate: needs imgrs images, at least one")
-    names = [sink] * len(images) if sink is None or isinstance(sink, str) else list(sink)
-    if len(names) != len(images):
-        raise ArgumentError(f"estimate: sink must be one format for all images or {len(images)}, got {len(names)}")
-    nodes = [image._node for image in images]
-    sinks = [sink_of(node.spec, name, "estimate") for node, name in zip(nodes, names, strict=True)]
-    made = plan(nodes, config.settings(**options), sinks)
+    named = [sink] * len(images) if sink is None or isinstance(sink, str) else list(sink)
+    if len(named) != len(images):
+        raise ArgumentError(f"estimate: sink must be one format for all images or {len(images)}, got {len(named)}")
+    engine, given = config.parted(options)
+    sinks = []
+    for image, one in zip(images, named, strict=True):
+        format, own = one if isinstance(one, tuple) and len(one) == 2 and isinstance(one[1], Mapping) else (one, {})
+        shared = {} if format is None and any(named) else given  # an array beside what is saved has no options
+        sinks.append(sink_of(image._foreseen(format, {**shared, **own}, "estimate")))
+    made = plan([image._node for image in images], config.settings(**engine), sinks)
     forecast = made.forecast
     return Estimate(
         peak_bytes=forecast.peak_bytes + forecast.handed_bytes + MACHINERY,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from imgrs.bridges.tiles import Tiles
     from imgrs.pipelines import Pipeline
-    from imgrs.previews import Preview, Step
+    from imgrs.previews import Preview, PreviewStep
     from imgrs.profile import Profile
     from imgrs.run.save import Output
 
@@ -159,9 +159,11 @@ class Image(Collection):
     def damaged(self) -> list[tuple[tuple[int, int, int, int], str]]:
         """What cannot be decoded of the file that this image comes from, and why; empty where all of it can.
 
-        Each part is a box (left, top, right, bottom) of the image as opened: a tile, a strip, or all rows from the first
-        bad one of a format that is decoded in order. A box without rows says that only what stands behind the pixels is
-        damaged. Decodes the whole file once, a tile or strip at a time.
+        Each part is a box (left, top, right, bottom) in pixels of the full-size image as the file has it, before it is set
+        upright, shrunk or cropped: a tile, a strip, or all rows from the first bad one of a format that is decoded in
+        order. ``DamagedImageWarning`` speaks of the same pixels. A box without rows says that only what stands behind the
+        pixels is damaged. Decodes the whole image once at full size, a tile or strip at a time; smaller copies of it in
+        the file (pyramids) are not looked at.
         """
         from imgrs.io.fill import damage
 
@@ -312,17 +314,28 @@ class Image(Collection):
 
     def resize(
         self,
-        size: tuple[int, int],
+        size: tuple[int, int] | None = None,
         resample: str | int = "lanczos",
         box: tuple[float, float, float, float] | None = None,
         reducing_gap: float | None = None,
+        *,
+        width: int | None = None,
+        height: int | None = None,
     ) -> Image:
         """Resize to ``size`` (width, height), antialiased when shrinking; ``box`` is the part of the source to use.
 
+        In place of ``size``, ``width`` or ``height`` alone keeps the proportions of the image, or of ``box``: the other
+        side is rounded to the nearest pixel, halves up, and has at least 1. Both together are the size.
+
         ``resample`` is Pillow's name or integer: nearest, box, bilinear, hamming, bicubic, lanczos. ``reducing_gap`` is
         taken for Pillow's sake: results are exact without it.
+
+        >>> import imgrs
+        >>> imgrs.new("RGB", (4000, 3000)).resize(width=800).size
+        (800, 600)
         """
-        op = resized(size, resample, box, reducing_gap)
+        told = resized(size, resample, box, reducing_gap, width, height)
+        op = told.of(self.size) if isinstance(told, verbs.Resize) else told
         if self._node.spec.dtype == "bool":
             op = replace(op, resample="nearest")  # as Pillow has it: there is nothing between 0 and 1
         return self.apply(op)
@@ -511,9 +524,9 @@ class Image(Collection):
         from imgrs.io.options import check_flag
         from imgrs.run.save import save
 
-        engine = {name: options.pop(name) for name in config.NAMES if name in options}
-        resume = check_flag("resume", options.pop("resume", False))
-        save([self._output(target, format, options)], config.settings(**engine), resume=resume)
+        engine, given = config.parted(options)
+        resume = check_flag("resume", given.pop("resume", False))
+        save([self._output(target, format, given)], config.settings(**engine), resume=resume)
 
     def _output(self, target: Any, format: str | None, options: Mapping[str, Any]) -> Output:
         """A save of this image, checked."""
@@ -533,6 +546,29 @@ class Image(Collection):
             recipe = recipe_of(self._node, given if format is None else {**given, "format": format}).to_json()
         return Output.of(self._node, target, format, info, given, recipe)
 
+    def _foreseen(self, sink: str | None, options: Mapping[str, Any], name: str) -> Output | None:
+        """The save that the method ``name`` is asked about, checked as ``save`` checks it; None for an array."""
+        from imgrs.io.options import check_flag
+        from imgrs.run.save import check_resumable
+
+        if sink is None:
+            if options:
+                raise ArgumentTypeError(
+                    f"{name}: {next(iter(options))!r} is not an option of the engine, which has {', '.join(config.NAMES)}; "
+                    'those of a format need sink, such as sink="tiff"'
+                )
+            return None
+        given = dict(options)
+        try:
+            resume = check_flag("resume", given.pop("resume", False))
+            output = self._output("-", sink, given)
+            if resume:
+                check_resumable(output)
+        except ArgumentError as error:
+            told = str(error).replace("save: format must", f"{name}: sink must").replace("save:", f"{name}:")
+            raise type(error)(told) from None
+        return output
+
     def preview(self, max_side: int = 1024) -> Preview:
         """The whole image, lazy, at most ``max_side`` pixels wide and high; never larger than it is.
 
@@ -550,7 +586,7 @@ class Image(Collection):
 
         return preview(self, max_side)
 
-    def progressive(self, first_side: int = 256, **options: Any) -> Iterator[Step]:
+    def progressive(self, first_side: int = 256, **options: Any) -> Iterator[PreviewStep]:
         """The pixels from coarse to exact: a step at most ``first_side`` pixels wide and high, each next one four times
         larger, the last bit-identical to ``compute()``.
 
@@ -634,8 +670,9 @@ class Image(Collection):
         """What computing this will do, as text: the graph, the rules, the stages, bytes read, memory and tasks.
 
         ``sink`` is the format that it is saved in (``"tiff"``), None for an array; ``costs=False`` leaves out what depends
-        on the machine. Memory is that of the engine's arrays; ``imgrs.estimate`` adds 16 MiB for the machinery, and arrays
-        that are handed out.
+        on the machine. Keywords are those of ``imgrs.options`` and, with ``sink``, those that ``save`` takes
+        (``pyramid=True``). Memory is that of the engine's arrays; ``imgrs.estimate`` adds 16 MiB for the machinery, and
+        arrays that are handed out.
 
         >>> import imgrs
         >>> print(imgrs.new("L", (40, 30), 7).blur(2).explain(optimizer="off", costs=False))
@@ -656,19 +693,21 @@ class Image(Collection):
         from imgrs.plan.explain import explain
         from imgrs.run.save import sink_of
 
-        return explain(
-            plan([self._node], config.settings(**options), [sink_of(self._node.spec, sink, "explain")]), costs
-        )
+        engine, given = config.parted(options)
+        sinks = [sink_of(self._foreseen(sink, given, "explain"))]
+        return explain(plan([self._node], config.settings(**engine), sinks), costs)
 
     def profile(self, sink: str | None = None, **options: Any) -> Profile:
         """Run the plan and measure it: ``print(img.profile())`` is ``explain()`` with what each op took beside its forecast.
 
         Nothing is kept of the pixels. With ``sink``, a format (``"tiff"``), they go to a temporary file. Keywords are
-        those of ``imgrs.options``. ``heat_map()`` of what is returned shows the seconds of each tile as an image.
+        those of ``imgrs.options`` and, with ``sink``, those that ``save`` takes. ``heat_map()`` of what is returned shows
+        the seconds of each tile as an image.
         """
         from imgrs.profile import profile
 
-        return profile(self._node, config.settings(**options), sink)
+        engine, given = config.parted(options)
+        return profile(self._node, config.settings(**engine), self._foreseen(sink, given, "profile"))
 
     def listing(self) -> str:
         """The graph as it was built, one line per node.
@@ -729,6 +768,17 @@ class Image(Collection):
     def __repr__(self) -> str:
         return f"<imgrs.Image {self._node.spec} {self._node.op.name}>"
 
+    if not TYPE_CHECKING:  # for which every name would be there
+
+        def __getattr__(self, name: str) -> Any:
+            """What is not there: of Pillow's names, the error says what to use instead."""
+            from imgrs.instead import INSTEAD
+
+            if name in INSTEAD:
+                told = f"{type(self).__name__!r} object has no attribute {name!r}; {INSTEAD[name]}"
+                raise AttributeError(told, name=name, obj=None)  # with this image, Python would add a likely name
+            return object.__getattribute__(self, name)  # raises as Python does, or what a property raised
+
     def close(self) -> None:
         """Nothing is held open; for code that closes Pillow's images."""
 
@@ -759,11 +809,21 @@ class Statistic(Image):
         return float(values.item())
 
 
-def resized(size: Any, resample_: Any, box: Any, reducing_gap: Any) -> resample.Resize:
-    """The op of ``resize``, its parameters checked."""
+def resized(
+    size: Any, resample_: Any, box: Any, reducing_gap: Any, width: Any, height: Any
+) -> resample.Resize | verbs.Resize:
+    """The op of ``resize``, its parameters checked; its verb, where one side depends on the image."""
     if reducing_gap is not None and not (isinstance(reducing_gap, (int, float)) and reducing_gap >= 1.0):
         raise ArgumentError(f"resize: reducing_gap must be at least 1.0, got {reducing_gap!r}")
-    return resample.Resize(size, resample_, box)
+    if size is None and (width is None or height is None):
+        return verbs.Resize(width, height, resample_, box)
+    if size is not None and (width is not None or height is not None):
+        raise ArgumentError(f"resize: needs size, or width and height, got size={size!r} and one of those, too")
+    if isinstance(size, (int, float)):
+        raise ArgumentTypeError(
+            f"resize: size must be a size (width, height), got {size!r}; resize(width={size!r}) keeps the proportions"
+        )
+    return resample.Resize((width, height) if size is None else size, resample_, box)
 
 
 def _image(value: object, name: str) -> Image:

@@ -1,7 +1,8 @@
 """``Pipeline``: a graph with holes where images go. An immutable value that is compared, pickled, edited and written as text.
 
 Its verbs are ``Image``'s own methods, run on a stand-in for the image: those that ask it nothing add ops, and those whose
-meaning depends on it are kept as values (``imgrs.ops.verbs``) until it comes. The text is made in ``imgrs.recipe_text``.
+meaning depends on it are kept as values (``imgrs.ops.verbs``) until it comes. The graph itself is that of ``imgrs.steps``;
+its text is made in ``imgrs.recipe_text``.
 """
 
 from __future__ import annotations
@@ -10,84 +11,29 @@ import dataclasses
 import functools
 import inspect
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from imgrs import recipe_text
 from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.graph.node import Node, walk
-from imgrs.graph.op import Fold, Op, check_kinds
+from imgrs.graph.op import Op
 from imgrs.graph.text import LONGEST, arguments
-from imgrs.image import Image, Statistic, resized
-from imgrs.ops import geometry, resample, source, stats, verbs
-from imgrs.ops.verbs import Verb
-from imgrs.recipe_text import About, Row, Source
+from imgrs.image import Image, resized
+from imgrs.instead import INSTEAD
+from imgrs.ops import verbs
+from imgrs.recipe_text import About, RecipeSource
+from imgrs.steps import FIRST, Action, Hole, ImageNeededError, Named, Step, done, names_of, rebuilt, steps_of
 from imgrs.verb import verb
 
-FIRST = "input"
-"""The hole of a pipeline that is told no other."""
 _HOLE = re.compile(r"[a-z]([a-z0-9]|_(?!_))*", re.ASCII)
 _OPERATORS = (
     "__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__abs__", "__array_ufunc__",
 )  # fmt: skip
 _NO_VERBS = ("apply", "copy")
 """Methods that give an image and are about the handle."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Hole:
-    """Where an image goes."""
-
-    name: str
-
-
-Action: TypeAlias = "Op | Verb | Hole"
-
-
-class _ImageNeededError(ArgumentError, AttributeError):
-    """What only an image can tell: an ``ArgumentError``, as it shows itself, for which ``hasattr`` is False."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ArgumentError, self.args
-
-
-_ImageNeededError.__name__ = _ImageNeededError.__qualname__ = ArgumentError.__name__
-_ImageNeededError.__module__ = ArgumentError.__module__
-
-
-class Step:
-    """An action on the results of other steps: a node whose spec is not known yet.
-
-    Raises ``ArgumentError`` for a statistic where the action takes an image, and the other way round.
-    """
-
-    __slots__ = ("__weakref__", "action", "inputs", "is_statistic")
-
-    def __init__(self, action: Action, *inputs: Step) -> None:
-        self.action = action
-        self.inputs = inputs
-        self.is_statistic: bool | None = _gives_a_statistic(action, inputs)
-        """Whether it makes numbers about an image; None where that cannot be told yet."""
-
-    @property
-    def spec(self) -> Any:  # there is none
-        raise _ImageNeededError("a pipeline has no image yet")
-
-
-def _gives_a_statistic(action: Action, inputs: Sequence[Step]) -> bool | None:
-    """What comes out; what goes in is checked."""
-    if isinstance(action, Hole):
-        return None
-    if isinstance(action, (verbs.Slice, geometry.Crop)):  # a part of a statistic is one, too
-        return inputs[0].is_statistic
-    statistics = action.statistics if isinstance(action, Op) else 0
-    check_kinds(action.name, action.arity[1] - statistics, statistics, [given.is_statistic for given in inputs])
-    if isinstance(action, (stats.Histogram, stats.Mean, stats.Extrema)):
-        return True
-    return None if isinstance(action, Fold) else False  # a fold from elsewhere may be either
 
 
 class _StandIn(Image):
@@ -144,7 +90,7 @@ class Pipeline:
         }
 
     @property
-    def sources(self) -> dict[str, Source]:
+    def sources(self) -> dict[str, RecipeSource]:
         """What filled the holes of the image that this is the recipe of, by hole: name, size, and page of the file."""
         return dict(self._about.sources)
 
@@ -159,8 +105,8 @@ class Pipeline:
         return recipe_text.digest(recipe_text.content(*self._named[:3]))
 
     @functools.cached_property
-    def _named(self) -> _Named:
-        return _named(self._output)
+    def _named(self) -> Named:
+        return names_of(self._output)
 
     def with_params(self, **changes: Any) -> Pipeline:
         """The same steps with other parameters: ``pipe.with_params(sharpen_1__strength=1.3)``; ``params`` has all names.
@@ -182,7 +128,7 @@ class Pipeline:
                 action = dataclasses.replace(action, **wanted[names[step]])  # type: ignore[type-var]  # a dataclass
             return Step(action, *inputs)
 
-        return Pipeline(_rebuilt(self._output, edited), self._about)
+        return Pipeline(rebuilt(self._output, edited), self._about)
 
     # What it does
 
@@ -193,7 +139,7 @@ class Pipeline:
         """
         made: dict[str, Image] = self._filled(images, named)
         for row in self._named.rows:
-            made[row.name] = _done(row.action, [made[name] for name in row.inputs])
+            made[row.name] = done(row.action, [made[name] for name in row.inputs])
         return made[self._named.output].copy()
 
     def save(self, source: Any, target: Any, format: str | None = None, **options: Any) -> None:
@@ -215,7 +161,7 @@ class Pipeline:
         def put_on(step: Step, inputs: tuple[Step, ...]) -> Step:
             return self._output if step.action == Hole(first) else Step(step.action, *inputs)
 
-        return Pipeline(_rebuilt(other._output, put_on))
+        return Pipeline(rebuilt(other._output, put_on))
 
     def apply(self, op: Op, *others: Pipeline | Image) -> Pipeline:
         """The op on what this pipeline (and others) makes; the way in for ops that have no verb."""
@@ -306,9 +252,9 @@ class Pipeline:
     def __getattr__(self, name: str) -> Callable[..., Pipeline]:
         """Verbs are set below, by name; what is asked for here is not there. Typed for the sake of those."""
         if name.startswith("_") or not hasattr(Image, name):
-            raise AttributeError(f"a Pipeline has no {name!r}")
+            raise AttributeError("; ".join([f"a Pipeline has no {name!r}", *filter(None, [INSTEAD.get(name)])]))
         call = "()" if inspect.isfunction(getattr(Image, name)) else ""
-        raise _ImageNeededError(f"{name} needs an image: pipe(img).{name}{call}")
+        raise ImageNeededError(f"{name} needs an image: pipe(img).{name}{call}")
 
     if TYPE_CHECKING:  # set below, too; but operators are looked for in the class
 
@@ -356,84 +302,12 @@ class Pipeline:
 
 
 def recipe_of(output: Node, saved_with: Mapping[str, Any] | None = None) -> Pipeline:
-    """The graph of an image with holes in the place of files and arrays; equal ones are one hole.
+    """The graph of an image as a pipeline.
 
     Of the options of a save, those are kept that text can hold: all that pixels depend on.
     """
-    made: dict[Node, Step] = {}
-    holes: dict[bytes, Step] = {}
-    sources: dict[str, Source] = {}
-    for node in walk([output]):
-        op = node.op
-        if isinstance(op, source.New) and op.spec.mode != "multiband":
-            made[node] = Step(verbs.New.of(op))
-        elif not node.inputs:
-            whole = source.Open(op.reader) if isinstance(op, source.Open) else op
-            if whole.encoded not in holes:
-                name = FIRST if not holes else f"{FIRST}_{len(holes) + 1}"
-                holes[whole.encoded] = Step(Hole(name))
-                sources[name] = _source(whole)
-            made[node] = holes[whole.encoded]
-            if isinstance(op, source.Open) and op.shrink > 1:
-                made[node] = Step(verbs.ShrinkOnLoad(op.shrink), made[node])
-        elif isinstance(op, stats.AutoContrast) and _measures_itself(node):
-            made[node] = Step(verbs.AutoContrast(op.cutoff), made[node.inputs[0]])
-        else:
-            made[node] = Step(op, *(made[i] for i in node.inputs))
-    return Pipeline(made[output], About(sources, recipe_text.options(dict(saved_with or {}), strict=False)))
-
-
-def _measures_itself(node: Node) -> bool:
-    """Whether an op of auto_contrast has the histogram that the verb gives it."""
-    image, histogram = node.inputs
-    bins = 256 if image.spec.dtype == "uint8" else 65_536
-    return histogram.op == stats.Histogram(bins) and histogram.inputs == (image,)
-
-
-def _source(op: Op) -> Source:
-    if not isinstance(op, source.Open):
-        return Source(None, op.infer().size)
-    name = str(op.reader)
-    return Source(None if name == "<bytes>" else name, op.reader.spec.size, op.reader.page)
-
-
-class _Named(NamedTuple):
-    """The steps of a pipeline with their names."""
-
-    rows: tuple[Row, ...]
-    output: str
-    inputs: tuple[str, ...]
-    names: dict[Step, str]
-
-
-def _named(output: Step) -> _Named:
-    order = walk([output])
-    inputs = tuple(dict.fromkeys(step.action.name for step in order if isinstance(step.action, Hole)))
-    names: dict[Step, str] = {}
-    counts: Counter[str] = Counter()
-    rows: dict[tuple[bytes, tuple[str, ...]], Row] = {}
-    for step in order:
-        action = step.action
-        if isinstance(action, Hole):
-            names[step] = action.name
-            continue
-        what = (action.encoded, tuple(names[i] for i in step.inputs))
-        if what not in rows:
-            name = None
-            while name is None or name in inputs:
-                counts[action.name] += 1
-                name = f"{action.name}_{counts[action.name]}"
-            rows[what] = Row(name, action, what[1])
-        names[step] = rows[what].name
-    return _Named(tuple(rows.values()), names[output], inputs, names)
-
-
-def _rebuilt(output: Step, change: Callable[[Step, tuple[Step, ...]], Step]) -> Step:
-    """The graph with each step as ``change`` gives it, on its new inputs."""
-    made: dict[Step, Step] = {}
-    for step in walk([output]):
-        made[step] = change(step, tuple(made[i] for i in step.inputs))
-    return made[output]
+    step, sources = steps_of(output)
+    return Pipeline(step, About(sources, recipe_text.options(dict(saved_with or {}), strict=False)))
 
 
 def _from_rows(rows: list[tuple[Action, tuple[int, ...]]], *about: Any) -> Pipeline:
@@ -441,35 +315,6 @@ def _from_rows(rows: list[tuple[Action, tuple[int, ...]]], *about: Any) -> Pipel
     for action, inputs in rows:
         steps.append(Step(action, *(steps[i] for i in inputs)))
     return Pipeline(steps[-1], About(*about))
-
-
-def _done(action: Op | Verb | None, images: list[Image]) -> Image:
-    """An action on images: as the method of its name does it where that depends on the image."""
-    match action:
-        case verbs.New():
-            return Image(Node(action.source))
-        case verbs.ShrinkOnLoad():
-            return _shrunk(images[0], action.shrink)
-        case verbs.Slice():
-            return images[0][action.key]
-        case Verb() | resample.Resize():
-            method = getattr(images[0].copy(), action.name)  # of a fixed list: the names of those classes
-            made: Image = method(**recipe_text.parameters_of(action))
-            return made
-        case Op():
-            first, *others = images
-            made = first.apply(action, *others)
-            return Statistic(made._node) if made._node.spec.encoding == "statistic" else made
-    raise AssertionError(action)
-
-
-def _shrunk(image: Image, shrink: int) -> Image:
-    """A file as opened at a scale that it decodes at; any other image as the mean of each square of pixels."""
-    op = image._node.op
-    if isinstance(op, source.Open) and op.shrink == 1 and shrink in op.reader.shrinks:
-        return Image(Node(source.Open(op.reader, shrink)))
-    width, height = image.size
-    return image.resize((-(-width // shrink), -(-height // shrink)), "box")
 
 
 def _opened(value: Any, name: str) -> Image:
@@ -496,9 +341,9 @@ def _step_of(value: Any, name: str) -> Step:
     if isinstance(value, Pipeline):
         return value._output
     if isinstance(value, Image):
-        recipe = recipe_of(value._node)
-        if not recipe.inputs:
-            return recipe._output
+        output, sources = steps_of(value._node)
+        if not sources:
+            return output
         raise ArgumentError(
             f'{name}: a pipeline cannot hold {value!r}, which comes from a file or an array; put pipeline("other") in its '
             "place, and give the image when it is called: pipe(img, other=image)"
@@ -506,8 +351,8 @@ def _step_of(value: Any, name: str) -> Step:
     raise ArgumentTypeError(f"{name}: needs an imgrs.Pipeline, got {type(value).__name__}")
 
 
-def _resize(size: Any, resample: Any, box: Any, reducing_gap: Any) -> Action:
-    return resized(size, resample, box, reducing_gap)
+def _resize(size: Any, resample: Any, box: Any, reducing_gap: Any, width: Any, height: Any) -> Action:
+    return resized(size, resample, box, reducing_gap, width, height)
 
 
 _KEPT: Mapping[str, Callable[..., Action]] = {
@@ -548,7 +393,7 @@ def _method(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
                 *(_stand_in(value, name) for value in args),
                 **{key: _stand_in(value, name) for key, value in kwargs.items()},
             )
-        except _ImageNeededError:
+        except ImageNeededError:
             raise ArgumentError(f"{name} needs an image: pipe(img).{name}()") from None
         return Pipeline(cast(Step, made._node)) if isinstance(made, Image) else made
 

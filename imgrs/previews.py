@@ -46,7 +46,7 @@ class Preview(Image):
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class PreviewStep:
     """One step of ``Image.progressive``."""
 
     pixels: npt.NDArray[Any]
@@ -64,7 +64,7 @@ def preview(image: Image, max_side: int) -> Preview:
     return Preview(*reduced(image._node, side / max(image.size) if is_image else 1.0))
 
 
-def progressive(image: Image, first_side: int, settings: Settings) -> Iterator[Step]:
+def progressive(image: Image, first_side: int, settings: Settings) -> Iterator[PreviewStep]:
     """What ``Image.progressive`` gives."""
     side, longest = _side("progressive", "first_side", first_side), max(image.size)
     sides = list(itertools.takewhile(lambda side: side < longest / 2, (side * 4**i for i in itertools.count())))
@@ -80,10 +80,10 @@ def multiscale(image: Image, smallest: int) -> list[dask.array.Array]:
     return [image.to_dask(), *(Image(reduced(image._node, scale)[0]).to_dask() for scale in scales)]
 
 
-def _step(image: Image, whole: Image, settings: Settings) -> Step:
+def _step(image: Image, whole: Image, settings: Settings) -> PreviewStep:
     from imgrs.run.engine import to_array
 
-    return Step(to_array(image._node, settings), max(image.size) / max(whole.size), image is whole)
+    return PreviewStep(to_array(image._node, settings), max(image.size) / max(whole.size), image is whole)
 
 
 def _side(name: str, parameter: str, value: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from imgrs.run.watch import Run, watching
 
 if TYPE_CHECKING:
     from imgrs.image import Image
+    from imgrs.run.save import Output
 
 COLORS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 """From quick to slow, evenly spaced: five colors of matplotlib's viridis, https://doi.org/10.25080/Majora-92bf1922-00a."""
@@ -197,26 +199,23 @@ class _Profiler:
         self.runs.append(run)
 
 
-def profile(node: Node, settings: Settings, sink: str | None = None) -> Profile:
-    """Run the plan of an image and measure it; its pixels are dropped, or written to a file that is then removed."""
+def profile(node: Node, settings: Settings, output: Output | None = None) -> Profile:
+    """Run the plan of an image and measure it; its pixels are dropped, or saved to a file that is then removed."""
     import tempfile
 
     from imgrs.io.atomic import temporary_folder
     from imgrs.run.engine import discard
-    from imgrs.run.save import Output, save, sink_of
+    from imgrs.run.save import save
 
     profiler = _Profiler()
     give_back()
     before = set(sys.modules)
-    if sink is None:
+    if output is None:
         with watching(profiler):
             discard([node], settings)
     else:
-        sink_of(node.spec, sink, "profile")  # which names what is wrong
-        with temporary_folder(tempfile.gettempdir(), "imgrs-profile") as folder:
-            output = Output.of(node, f"{folder}/profiled", sink, {}, {})
-            with watching(profiler):
-                save([output], settings)
+        with temporary_folder(tempfile.gettempdir(), "imgrs-profile") as folder, watching(profiler):
+            save([replace(output, target=f"{folder}/profiled")], settings)
     return Profile(profiler.runs[0], any(not name.startswith("imgrs.") for name in set(sys.modules) - before))
 
 

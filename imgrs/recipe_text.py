@@ -49,7 +49,7 @@ class Row(NamedTuple):
     inputs: tuple[str, ...]
 
 
-class Source(NamedTuple):
+class RecipeSource(NamedTuple):
     """What filled a hole: the name of a file without its folder (None if it was none), its size, and which page."""
 
     name: str | None
@@ -63,7 +63,7 @@ Option: TypeAlias = "bool | float | str | tuple[bool | float | str | None, ...] 
 class About(NamedTuple):
     """What a recipe says of the image that it comes from."""
 
-    sources: Mapping[str, Source] = MappingProxyType({})
+    sources: Mapping[str, RecipeSource] = MappingProxyType({})
     """What filled its holes, by hole."""
     saved_with: Mapping[str, Option] = MappingProxyType({})
     """The options of its save."""
@@ -361,7 +361,7 @@ def _value(where: str, value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _sources(found: Any, inputs: Sequence[str]) -> dict[str, Source]:
+def _sources(found: Any, inputs: Sequence[str]) -> dict[str, RecipeSource]:
     what = 'recipe: sources must be {input: {"name": text or null, "page": number, "size": [width, height]}}'
     if not isinstance(found, dict) or not found.keys() <= set(inputs):
         raise ArgumentError(f"{what}, got {_short(found)}")
@@ -369,7 +369,7 @@ def _sources(found: Any, inputs: Sequence[str]) -> dict[str, Source]:
     for hole, said in found.items():
         match {"page": 0, **said} if isinstance(said, dict) else said:
             case {"name": str() | None as name, "page": int(page), "size": [int(wide), int(high)], **more} if not more:
-                made[hole] = Source(name, (wide, high), page)
+                made[hole] = RecipeSource(name, (wide, high), page)
             case _:
                 raise ArgumentError(f"{what}, got {_short(said)}")
     return made

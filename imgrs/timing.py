@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from imgrs.errors import ArgumentError, ArgumentTypeError
@@ -28,6 +28,10 @@ class Benchmark:
     def rate(self) -> float:
         """Megapixels a second."""
         return self.megapixels / self.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is known as plain values, the rate among them."""
+        return {**asdict(self), "rate": self.rate}
 
     def __str__(self) -> str:
         return f"{self.seconds:.3g} s ({self.rate:,.1f} megapixels/s); first run {self.first:.3g} s"

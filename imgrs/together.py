@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from imgrs.run.save import Output
 
 Saved: TypeAlias = "Image | tuple[Image, Mapping[str, Any]]"
+"""An image, or an image and what it has of the options of its format that others have not."""
 RESUME = "save_all: resume is for one image: use Image.save(..., resume=True) for each"
 
 
@@ -48,8 +49,9 @@ def save_all(
     """Save several images in one run: ``save_all({"web.avif": a, "thumb.jpg": (b, {"quality": 80}), "full.tif": c})``.
 
     ``targets`` maps a path or URL to an image, or to an image and the options of its format (``"format"`` itself among
-    them). The arrays of ``statistics`` (``img.mean()``, ``img.histogram()``, any image) are made on the way and returned
-    in order. Keywords are the engine's, as in ``imgrs.options``. Every file appears when all are whole.
+    them). Keywords are the engine's, as in ``imgrs.options``, and the formats', as in ``Image.save``, for all targets; what
+    stands beside an image goes before them. The arrays of ``statistics`` (``img.mean()``, ``img.histogram()``, any image)
+    are made on the way and returned in order. Every file appears when all are whole.
 
     Raises what ``Image.save`` raises, and ``ArgumentError`` where two targets are the same file.
 
@@ -64,26 +66,31 @@ def save_all(
     """
     from imgrs.run.save import save
 
-    if "resume" in options:
-        raise ArgumentError(RESUME)
+    engine, shared = config.parted(options)
     if not isinstance(targets, Mapping) or not targets:
         raise ArgumentTypeError("save_all: targets must map at least one path to an image")
     outputs = []
     for target, saved in targets.items():
-        image, given = saved if isinstance(saved, tuple) else (saved, {})
-        if not isinstance(image, Image):
-            raise ArgumentTypeError(f"save_all: {target!r} must be an imgrs.Image, got {type(image).__name__}")
-        if not isinstance(given, Mapping):
-            raise ArgumentTypeError(f"save_all: the options of {target!r} must be a dict, got {type(given).__name__}")
+        image, own = image_and_options(saved, f"save_all: {target!r} must be")
+        given = {**shared, **own}
         if "resume" in given:
             raise ArgumentError(RESUME)
-        given = dict(given)
         outputs.append(image._output(target, given.pop("format", None), given))
     _check_apart(outputs)
     if not all(isinstance(image, Image) for image in statistics):
         raise ArgumentTypeError("save_all: statistics must be imgrs images, such as img.mean()")
-    arrays = save(outputs, config.settings(**options), [image._node for image in statistics])
+    arrays = save(outputs, config.settings(**engine), [image._node for image in statistics])
     return [pixels.reshape(image.shape) for pixels, image in zip(arrays, statistics, strict=True)]
+
+
+def image_and_options(saved: Any, what: str) -> tuple[Image, Mapping[str, Any]]:
+    """The parts of what is to be saved. ``what`` begins the ``ArgumentTypeError`` for anything else: "x must be"."""
+    image, own = saved if isinstance(saved, tuple) and len(saved) == 2 else (saved, {})
+    if not isinstance(image, Image):
+        raise ArgumentTypeError(f"{what} an imgrs.Image, or one and a dict of options, got {type(image).__name__}")
+    if not isinstance(own, Mapping):
+        raise ArgumentTypeError(f"{what} an image and a dict of options, got a tuple with {type(own).__name__}")
+    return image, own
 
 
 def _check_apart(outputs: Sequence[Output]) -> None:

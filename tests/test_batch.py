@@ -221,6 +221,42 @@ def test_options_go_to_the_format_and_the_engine(folder: Path) -> None:
     assert (folder / "out" / "a.jpg").stat().st_size < (folder / "out" / "a.jpeg").stat().st_size
 
 
+def varied(img: imgrs.Image) -> Any:
+    """A function of a pipeline by which each image has options of its own."""
+    small = half(img)
+    return small if float(img.mean()) < 50 else (small, {"quality": 95})
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+def test_an_image_has_options_of_its_own_beside_those_of_all(scheduler: str, folder: Path) -> None:
+    for name, level in (("dark", 50), ("light", 200)):
+        imgrs.fromarray(np.random.default_rng(0).integers(0, level, (64, 64), np.uint8)).save(folder / f"{name}.png")
+    sources, out = [folder / "dark.png", folder / "light.png"], folder / "out" / "{stem}.jpg"
+    imgrs.batch(sources, varied, out, quality=30, scheduler=scheduler, workers=2)
+    for name, quality in (("dark", 30), ("light", 95)):
+        half(imgrs.open(folder / f"{name}.png")).save(folder / "alone.jpg", quality=quality)
+        assert (folder / "out" / f"{name}.jpg").read_bytes() == (folder / "alone.jpg").read_bytes()
+    states = [result.status for result in imgrs.batch(sources, varied, out, quality=30, resume=True)]
+    assert states == ["kept", "kept"]
+    states = [result.status for result in imgrs.batch(sources, varied, out, quality=31, resume=True)]
+    assert states == ["saved", "kept"]  # whose own quality did not change
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"qualty": 3}, "JPEG has no option 'qualty'"),
+        ("x", "must return an image and a dict of options, got a tuple with str"),
+    ],
+)
+def test_options_of_one_image_are_checked_when_it_is_made(own: Any, told: str, folder: Path) -> None:
+    def pipeline(img: imgrs.Image) -> Any:
+        return img, own
+
+    report = imgrs.batch(folder / "in" / "a.png", pipeline, folder / "out" / "{stem}.jpg")
+    assert told in (report.failed[0].message or "")
+
+
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [

@@ -149,6 +149,16 @@ def test_explain_and_estimate_compute_nothing(photo: Path) -> None:
     assert "peak_bytes" in done("estimate", "blur(2)", photo)
 
 
+def test_explain_estimate_and_profile_take_the_options_of_a_format(photo: Path) -> None:
+    tiled = ("--sink", "tiff", "-O", "tile=16", "--chunks", "20,20", "--workers", 2)
+    assert "6 tiles of 32x32" in done("explain", "blur(2)", photo, *tiled)
+    found = json.loads(done("estimate", "blur(2)", photo, *tiled, "--json"))
+    said: dict[str, Any] = {"sink": "tiff", "chunks": (20, 20), "workers": 2}
+    assert found["tasks"] == imgrs.estimate(imgrs.open(photo).blur(2), tile=16, **said).tasks
+    assert found["tasks"] != imgrs.estimate(imgrs.open(photo).blur(2), **said).tasks
+    assert "6 tiles of 32x32" in done("profile", "blur(2)", photo, *tiled, "--no-progress")
+
+
 @pytest.fixture
 def blurred(monkeypatch: pytest.MonkeyPatch) -> list[Blur]:
     """One for each tile that was blurred."""
@@ -168,6 +178,7 @@ def test_bench_computes_as_often_as_told(photo: Path, blurred: list[Blur]) -> No
     assert len(blurred) == 2  # a first time, and a run
     found = json.loads(done("bench", "blur(1)", photo, "--runs", 3, "--json", "--chunks", "80,60"))
     assert len(found["runs"]) == 3
+    assert found["rate"] == pytest.approx(80 * 60 / 1e6 / found["seconds"])
     assert len(blurred) == 2 + 4
 
 
@@ -232,6 +243,7 @@ def test_errors_are_one_line_and_exit_with_1(arguments: tuple[str, ...], told: s
         (("convert", "none.png", "x.png", "--memory-limit", "much"), 'memory_limit must be bytes or text such as "512MiB"'),
         (("bench", "blur(1)", "none.png", "--cache", "much"), "cache must be"),
         (("explain", "blur(1)", "none.png", "--sink", "nothing"), "format must be one of"),
+        (("explain", "blur(1)", "none.png", "-O", "quality=80"), "-O needs --sink, such as --sink tiff"),
         (("profile", "blur(1)", "none.png", "--heat-map", "x.nothing"), "no format has the extension"),
         (("batch", "blur(1)", "none.png", "-o", "{{what}}.png"), "out may name"),
         (("batch", "blur(1)", "none.png", "-o", "x.png", "--format", "nothing"), "format must be one of"),

@@ -27,6 +27,7 @@ from click.testing import CliRunner
 import imgrs
 from imgrs.cli import main
 from imgrs.image import Image
+from imgrs.instead import INSTEAD
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -134,6 +135,37 @@ def test_the_examples_in_docstrings_print_what_they_say(
             assert runner.run(test).failed == 0, test.name
 
 
+CONSOLES = [page for page in PAGES if fenced(page, "console")]
+COMMAND = "#!{python}\nfrom imgrs.cli import main\nmain(prog_name='imgrs')\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the commands are for a shell of Unix")
+@pytest.mark.parametrize("page", CONSOLES)
+def test_the_commands_of_a_page_run_and_print_what_it_shows(page: str, tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    printed(page, folder)
+    program = tmp_path / "bin" / "imgrs"
+    program.parent.mkdir()
+    program.write_text(COMMAND.format(python=sys.executable))
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    for block in fenced(page, "console"):
+        for command, shown in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", block, re.M):
+            done = subprocess.run(
+                ["sh", "-c", command], cwd=folder, env={**environment, "COLUMNS": "80"}, check=False,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{command} prints\n{done.stdout}"
+            pattern = re.escape(" ".join(shown.split())).replace(re.escape("..."), ".*?")
+            assert re.fullmatch(pattern, " ".join(done.stdout.split())), f"{command} prints\n{done.stdout}"
+
+
+def test_the_page_about_the_command_line_has_every_command() -> None:
+    shown = re.findall(r"^\$ imgrs(?: (\w+))? --help$", "\n".join(fenced("docs/command_line.md", "console")), re.M)
+    assert shown == ["", *sorted(main.commands)]
+
+
 # The pages are complete
 
 API = (DOCS / "api.md").read_text(encoding="utf-8")
@@ -188,6 +220,13 @@ def test_the_table_of_the_package_on_pypi_says_what_is_here() -> None:
         here = hasattr(imgrs, name) or (owner == "Image" and hasattr(Image, name))
         assert here == (status in ("same", "differs")), f"{owner}.{name}: {status}"
         assert status in ("same", "differs", "other name", "not there"), status
+
+
+def test_the_page_about_pillow_has_the_names_that_errors_speak_of() -> None:
+    page = (DOCS / "from-pillow.md").read_text(encoding="utf-8").partition("## Names that are not here")[2]
+    rows = re.findall(r"^\| `im\.(\w+)` \| (.+) \|$", page, re.M)
+    assert {name: told.replace("`", "") for name, told in rows} == INSTEAD
+    assert [name for name, _ in rows] == sorted(INSTEAD)
 
 
 # What the README says beside its code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,6 +235,21 @@ def test_rows_of_a_jpeg_stay_up_to_its_end(options: dict[str, Any], tmp_path: Pa
         pixels, rows = small.read(region, shrink), top // shrink
         np.testing.assert_array_equal(pixels[:rows], whole_small.read(region, shrink)[:rows])
         assert not pixels[rows:].any()
+
+
+def test_the_warning_speaks_of_pixels_of_the_full_size_image(tmp_path: Path) -> None:
+    whole = saved(picture(3, (501, 403)), "JPEG")
+    (tmp_path / "a.jpg").write_bytes(whole[: len(whole) * 3 // 5])
+    img = imgrs.open(tmp_path / "a.jpg", on_error="fill")
+    (((_, top, right, bottom), _),) = img.damaged()
+    small = img.copy().thumbnail((60, 60))
+    assert small.listing().count("shrink=4") == 1
+    assert small.damaged() == img.damaged()
+    with pytest.warns(DamagedImageWarning, match=r"of the full-size image \(decoded at 1/4 scale\)") as said:
+        small.compute(scheduler="sync")
+    (box,) = re.findall(r"\((\d+), (\d+), (\d+), (\d+)\) of the", str(said[0].message))
+    assert tuple(map(int, box))[2:] == (right, bottom) == (501, 403)
+    assert abs(int(box[1]) - top) <= 16  # the rows of a strip at each scale
 
 
 def test_a_progressive_jpeg_that_was_cut_short_has_no_final_row() -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import tracemalloc
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import tifffile
 
 import imgrs
 from imgrs.ops.source import Open
+from imgrs.plan.explain import explain
 from tests import peaks
 from tests.peaks import JOBS, SMALL_JOBS
 
@@ -167,3 +169,58 @@ def test_estimate_names_what_is_wrong() -> None:
         imgrs.estimate(img, img, sink=["tiff"])
     with pytest.raises(imgrs.ArgumentError, match=r"^estimate: sink must"):
         imgrs.estimate(img, sink="nonsense")
+
+
+SAVES: list[tuple[str, dict[str, Any]]] = [
+    ("tiff", {"tile": 128, "compression": "zstd"}),
+    ("tiff", {"pyramid": True, "metadata": False}),
+    ("tiff", {"tile": 64, "resume": True}),
+    ("jpeg", {"quality": 50, "subsampling": 0, "recipe": True}),
+    ("png", {"compress_level": 9, "optimizer": "off"}),
+]
+
+
+@pytest.mark.parametrize(("format", "options"), SAVES)
+def test_explain_and_estimate_with_the_options_of_a_save_are_about_its_plan(
+    format: str, options: dict[str, Any], photo_tiff: Path, tmp_path: Path
+) -> None:
+    img = imgrs.open(photo_tiff).blur(2)
+    engine: dict[str, Any] = {"workers": 2, "scheduler": "threads", "memory_limit": "1GiB"}
+    with imgrs.monitor() as watched:
+        img.save(tmp_path / "saved", format, **options, **engine)
+    (run,) = watched.runs
+    assert img.explain(format, **options, **engine) == explain(run.plan)
+    assert imgrs.estimate(img, sink=format, **options, **engine).tasks == run.plan.forecast.tasks
+    assert str(img.profile(format, **options, **engine)).startswith(explain(run.plan))
+
+
+def test_estimates_of_several_saves_have_options_for_all_and_for_one() -> None:
+    img = imgrs.new("RGB", (4000, 3000), (1, 2, 3)).blur(2)
+    small = img.resize(width=1000)
+    one = imgrs.estimate(img, small, sink=[("tiff", {"tile": 64}), ("tiff", {"tile": 128})])
+    assert one == imgrs.estimate(img, small, sink=["tiff", ("tiff", {"tile": 128})], tile=64)
+    assert one != imgrs.estimate(img, small, sink="tiff", tile=64)
+    assert imgrs.estimate(img, small, sink=["tiff", None], tile=64).tasks > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"sink": "jpeg", "quality": 200}, "JPEG quality must be a whole number"),
+        ({"sink": "jpeg", "pyramid": True}, "JPEG has no option 'pyramid'"),
+        ({"sink": "jpeg", "recipe": 3}, "recipe must be True or False"),
+        ({"sink": "webp", "resume": True}, "resume=True needs a format that is written tile by tile"),
+        ({"sink": "bmp", "recipe": True}, "BMP keeps no XMP"),
+        ({"quality": 80}, "'quality' is not an option of the engine, which has chunks, .* need sink"),
+    ],
+)
+def test_options_of_a_save_that_is_foreseen_are_checked_as_those_of_one_that_is_made(
+    options: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    img = imgrs.new("RGB", (40, 30), (1, 2, 3))
+    for name, call in (("explain", img.explain), ("profile", img.profile), ("estimate", partial(imgrs.estimate, img))):
+        with pytest.raises(imgrs.ArgumentError, match=f"^{name}: {told}"):
+            call(**options)
+    if "sink" in options:
+        with pytest.raises(imgrs.ArgumentError, match=f"^save: {told}"):
+            img.save(tmp_path / "saved", options.pop("sink"), **options)

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 import imgrs
@@ -132,6 +134,66 @@ def test_a_verb_of_a_pipeline_is_that_of_the_image(name: str, kind: str) -> None
         again = Pipeline.from_json(pipe.to_json())
         assert again == pipe
         assert outcome(lambda: again(img)) == outcome(lambda: pipe(img))
+
+
+SIDES = st.integers(1, 400)
+
+
+@given(SIDES, SIDES, SIDES)
+@settings(max_examples=300, deadline=None)
+def test_a_resize_by_one_side_keeps_the_proportions_as_libvips_does(width: int, height: int, side: int) -> None:
+    pyvips = pytest.importorskip("pyvips")
+    img, other = imgrs.new("L", (width, height)), pyvips.Image.black(width, height)
+    wide, high = img.resize(width=side).size, img.resize(height=side).size
+    assert (wide[0], high[1]) == (side, side)
+    for ours, theirs, exact in (
+        (wide[1], other.thumbnail_image(side, height=10_000_000).height, Fraction(height * side, width)),
+        (high[0], other.thumbnail_image(10_000_000, height=side).width, Fraction(width * side, height)),
+    ):
+        is_half = exact % 1 == Fraction(1, 2)  # which libvips computes with floats, and may round down
+        assert ours - theirs in ((0, 1) if is_half else (0,))
+
+
+def test_a_resize_by_one_side_is_that_to_the_size_that_it_finds() -> None:
+    img = picture(size=(50, 40))
+    assert img.resize(width=25) == img.resize((25, 20))
+    assert img.resize(height=10, resample="box") == img.resize((13, 10), "box")  # 12.5
+    assert img.resize(width=30, box=(0, 0, 10, 20)) == img.resize((30, 60), box=(0, 0, 10, 20))
+    assert img.resize(width=1) == img.resize((1, 1))
+    assert img.resize(width=30, height=20) == img.resize((30, 20))
+    assert KINDS["bool"]().resize(width=25) == KINDS["bool"]().resize((25, 20), "nearest")
+
+
+def test_a_resize_by_one_side_keeps_its_rule_until_there_is_an_image() -> None:
+    pipe = pipeline().resize(width=25)
+    for made in (
+        pipe,
+        Pipeline.from_json(pipe.to_json()),
+        pipeline_of("resize(width=25)"),
+        pickle.loads(pickle.dumps(pipe)),
+    ):
+        assert made == pipe
+        assert made(picture(size=(50, 40))).size == (25, 20)
+        assert made(picture(size=(50, 100))).size == (25, 50)
+    assert pipe.with_params(resize_1__width=None, resize_1__height=20)(picture()).size == (25, 20)
+    assert pipeline().resize(width=30, height=20) == pipeline().resize((30, 20))
+    assert pipeline_of("resize(height=20, resample='box')") == pipeline().resize(height=20, resample="box")
+
+
+@pytest.mark.parametrize("of", [picture, pipeline])
+def test_a_resize_to_no_size_says_what_it_takes(of: Callable[[], Any]) -> None:
+    calls: tuple[tuple[Verbs, str], ...] = (
+        (lambda x: x.resize(), "resize: needs size, or one of width and height, got width=None and height=None"),
+        (lambda x: x.resize(800), r"resize: size must be a size \(width, height\), got 800; resize\(width=800\) keeps"),
+        (lambda x: x.resize((8, 6), width=8), r"resize: needs size, or width and height, got size=\(8, 6\)"),
+        (lambda x: x.resize(width=0), "resize: width must be a whole number from 1 to"),
+        (lambda x: x.resize(height="x"), "resize: height must be a whole number from 1 to"),
+        (lambda x: x.resize(width=3, reducing_gap=0.5), "resize: reducing_gap must be"),
+        (lambda x: x.resize(width=3, resample="cubic"), "resize: resample must be one of"),
+    )
+    for call, told in calls:
+        with pytest.raises(imgrs.ArgumentError, match=told):
+            call(of())
 
 
 def test_every_verb_of_image_is_one_of_pipeline() -> None:

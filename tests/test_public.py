@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import pydoc
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from imgrs.graph.node import Node
 from imgrs.graph.op import Source, op
 from imgrs.graph.parameters import whole
 from imgrs.image import Image
+from imgrs.instead import INSTEAD
 from imgrs.types import Pixels, Region, Spec
 from imgrs.verb import verb
 
@@ -33,7 +35,8 @@ LAYERS = [
     {"optimize"},
     {"plan"},
     {"run"},
-    {"image", "verb", "previews", "monitor", "profile", "create", "functions", "together", "pipelines", "recipe_text"}
+    {"image", "verb", "previews", "monitor", "profile", "create", "functions", "together"}
+    | {"pipelines", "steps", "recipe_text", "instead"}
     | {"forecast", "timing", "batches", "cli", "expression", "demo", "__init__"}
     | {"notebook", "bridges"},
 ]
@@ -82,9 +85,10 @@ def test_importing_loads_nothing_heavy() -> None:
 
 
 PUBLIC = (
-    "ArgumentError ArgumentTypeError Cache ComputeError CorruptImageError DamagedImageWarning Estimate Image "
-    "ImageNotFoundError ImgrsError LimitError MemoryBudgetError Monitor Pipeline SaveError SourceChangedError "
-    "TruncatedImageError UnsupportedFormatError __version__ auto_contrast batch benchmark blend blur box_blur "
+    "ArgumentError ArgumentTypeError Benchmark Cache ComputeError CorruptImageError DamagedImageWarning Estimate Image "
+    "ImageNotFoundError ImgrsError LimitError MemoryBudgetError Monitor Pipeline Preview PreviewStep Profile "
+    "RecipeSource Report Result SaveError SourceChangedError Statistic Tiles TruncatedImageError UnsupportedFormatError "
+    "__version__ auto_contrast batch benchmark blend blur box_blur "
     "brightness compute_all contrast convert crop edge_detect edge_enhance edge_enhance_more emboss estimate "
     "exposure_adjust flip_left_right flip_top_bottom from_dask fromarray frombytes gamma grayscale histogram "
     "hue_rotate images_equal invert merge monitor new open open_raw options pad pipeline posterize resize "
@@ -97,10 +101,77 @@ def test_public_names() -> None:
     assert " ".join(sorted(imgrs.__all__)) == PUBLIC
 
 
+@pytest.mark.parametrize("name", INSTEAD)
+def test_names_of_pillows_say_what_is_here_instead(name: str) -> None:
+    from PIL import Image as Pillow
+
+    img = imgrs.new("L", (1, 1))
+    assert hasattr(Pillow.Image, name)
+    assert not hasattr(img, name)
+    assert not hasattr(imgrs.pipeline(), name)
+    assert name not in dir(img)
+    for has_not in (img, img.mean(), imgrs.pipeline()):
+        with pytest.raises(AttributeError, match=rf" has no .*{name!r}; {re.escape(INSTEAD[name])}$") as caught:
+            getattr(has_not, name)
+        assert has_not is not img or caught.value.obj is None  # where Python looks for a likely name
+    for owner, told in re.findall(r"\b(img|imgrs)\.(\w+)", INSTEAD[name]):
+        assert hasattr(img if owner == "img" else imgrs, told), told
+
+
+def test_misspelled_names_and_protocols_are_not_found_as_python_has_it() -> None:
+    img: Any = imgrs.new("L", (1, 1))
+    for name, told in (("resiz", ". Did you mean: 'resize'?"), ("paste", INSTEAD["paste"])):
+        script = f"import imgrs; imgrs.new('L', (1, 1)).{name}"
+        said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False).stderr
+        assert said.startswith("Traceback")
+        assert said.rstrip().endswith(told)
+    assert not hasattr(img, "_ipython_display_")
+    assert not hasattr(img, "__array_interface__")
+
+
+def test_what_a_property_raises_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "width", property(lambda img: img._node.no_such_thing))
+    with pytest.raises(AttributeError, match="'Node' object has no attribute 'no_such_thing'"):
+        imgrs.new("L", (1, 1)).width  # noqa: B018  # asked for
+
+
+def test_what_public_functions_and_methods_return_is_public() -> None:
+    found: set[str] = set()
+    for owner in (imgrs, Image, imgrs.Pipeline, imgrs.Report, imgrs.Benchmark, imgrs.Profile, imgrs.Preview):
+        for name, value in vars(owner).items():
+            called = value.fget if isinstance(value, property) else value
+            if not name.startswith("_") and inspect.isfunction(called):
+                found |= set(re.findall(r"(?<![\w.])[A-Z]\w+", str(called.__annotations__.get("return"))))
+    ours = set(imgrs.__all__)
+    assert found - ours == {"Any", "Iterator", "None", "PIL", "Prediction", "TileTime"}
+    returned = {
+        "Benchmark",
+        "Estimate",
+        "Monitor",
+        "Preview",
+        "PreviewStep",
+        "Profile",
+        "RecipeSource",
+        "Report",
+        "Result",
+    }
+    assert found & ours == {"Image", "Pipeline", "Statistic", "Tiles"} | returned
+
+
+def test_what_is_loaded_later_is_there_and_loaded_no_earlier() -> None:
+    script = (
+        "import sys, imgrs; assert 'imgrs.profile' not in sys.modules; from imgrs import *; "
+        "assert imgrs.Profile is Profile is sys.modules['imgrs.profile'].Profile; assert not hasattr(imgrs, 'Profiles')"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_functions_are_the_verbs() -> None:
-    for name in imgrs.functions.__all__:
-        assert getattr(imgrs, name) is not None
-        assert callable(getattr(Image, name)), name
+    named = {name for name, value in vars(imgrs.functions).items() if callable(value)} - {"Image"}
+    assert named == set(imgrs.functions.__all__)
+    for name in named:
+        assert getattr(imgrs, name) == getattr(Image, name), name
+    assert imgrs.resize(imgrs.new("L", (4, 2)), width=2).size == (2, 1)  # which type checkers find, too
 
 
 VERBS = [name for name, value in vars(Image).items() if isinstance(value, verb)]

@@ -163,7 +163,11 @@ def test_what_a_recipe_names_is_what_the_package_has() -> None:
         for name, classes in recipe_text.operations().items()
         if len(classes) > 1
     }
-    assert twice == {"auto_contrast": ["AutoContrast"] * 2, "exif_transpose": ["ExifTranspose"] * 2}
+    assert twice == {
+        "auto_contrast": ["AutoContrast"] * 2,
+        "exif_transpose": ["ExifTranspose"] * 2,
+        "resize": ["Resize"] * 2,
+    }
 
 
 @pytest.mark.parametrize("name", sorted(recipe_text.operations()))
@@ -235,7 +239,8 @@ REFUSED: list[tuple[Change, str]] = [
         put("steps.1.params.force", 1),
         "recipe: step 'sharpen_1': params of sharpen: there is no 'force'; it has strength",
     ),
-    (put("steps.0.params", {}), "recipe: step 'resize_1': params of resize: 'size' is missing"),
+    (put("steps.0.params", {}), "recipe: step 'resize_1': resize: needs size, or one of width and height"),
+    (put("steps.0.params", {"filter": 1}), "recipe: step 'resize_1': params of resize: 'size' is missing"),
     (
         put("steps.1.params.strength", -1),
         "recipe: step 'sharpen_1': sharpen: strength must be a finite number from 0 to 100",

@@ -348,3 +348,15 @@ def test_work_of_live_processes_and_of_other_hosts_is_not_swept(tmp_path: Path, 
         assert os.path.exists(dead)
         assert not os.path.exists(ours)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([os.path.basename(dead), "b.tif"])
+
+
+def test_save_all_takes_options_for_all_targets_and_for_one(noise: Path, tmp_path: Path) -> None:
+    img = imgrs.open(noise)
+    names = [tmp_path / name for name in ("low.jpg", "high.jpg", "other")]
+    given: dict[Any, Any] = {names[0]: img, names[1]: (img, {"quality": 95}), names[2]: (img, {"format": "PNG"})}
+    with pytest.raises(ArgumentError, match="PNG has no option 'quality'"):
+        imgrs.save_all(given, quality=20)
+    imgrs.save_all({**given, names[2]: (img, {"quality": 70})}, quality=20, format="jpeg", workers=2)
+    for name, quality in zip(names, (20, 95, 70), strict=True):
+        img.save(tmp_path / "alone.jpg", quality=quality)
+        assert name.read_bytes() == (tmp_path / "alone.jpg").read_bytes()

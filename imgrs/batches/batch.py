@@ -17,11 +17,12 @@ from imgrs.batches.sources import found, targets, template_of
 from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.image import Image
 from imgrs.pipelines import Pipeline
+from imgrs.together import Saved
 
 
 def batch(
     sources: str | PathLike[str] | Iterable[str | PathLike[str]],
-    pipeline: Callable[[Image], Image] | None = None,
+    pipeline: Callable[[Image], Saved] | None = None,
     out: str | PathLike[str] = "out/{name}",
     *,
     orient: bool = False,
@@ -41,7 +42,8 @@ def batch(
     instead. A batch notes what is done, in a file beside its results: with ``resume=True`` one that was stopped makes only
     what is missing. What is there is made again where its source, the pipeline or an option is another than it was.
 
-    Other keywords are the formats' (as in ``Image.save``) and the engine's (as in ``imgrs.options``). ``workers`` and
+    Other keywords are the formats' (as in ``Image.save``) and the engine's (as in ``imgrs.options``), for all images. What
+    an image has of its own the function returns beside it, as in ``save_all``: ``(img, {"quality": 80})``. ``workers`` and
     ``memory_limit`` are those of the whole batch: an image is begun when the forecast of its memory fits beside those that
     are being made, and is made by one worker, or by several where fewer images than workers are left or memory holds
     fewer. With ``scheduler="processes"`` or a ``distributed.Client`` each worker makes one image at a time; the pipeline

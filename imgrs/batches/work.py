@@ -14,9 +14,10 @@ from imgrs.batches.report import Result
 from imgrs.cache import versions
 from imgrs.config import Settings
 from imgrs.create import open as open_image
-from imgrs.errors import ArgumentTypeError, ImgrsError, MemoryBudgetError, SaveError
+from imgrs.errors import ImgrsError, MemoryBudgetError, SaveError
 from imgrs.image import Image
 from imgrs.run.save import Output, forecast, save
+from imgrs.together import Saved, image_and_options
 
 Admit: TypeAlias = Callable[[Settings, Callable[[Settings], int]], AbstractContextManager[Settings]]
 """From the settings of the batch, and the memory that an image takes under some settings, those that it is made under, once
@@ -29,9 +30,9 @@ class Job:
 
     source: str
     output: str
-    pipeline: Callable[[Image], Image]
+    pipeline: Callable[[Image], Saved]
     options: Mapping[str, Any]
-    """Those of the format."""
+    """Those of the format, for all images of the batch."""
     settings: Settings
     orient: bool
     """Whether the source is set upright."""
@@ -54,13 +55,13 @@ def work(job: Job, admit: Admit, leaves: type[Exception] | tuple[()] = ()) -> Ma
     start = time.perf_counter()
     waited = 0.0
     try:
-        image = job.pipeline(open_image(job.source, orient=job.orient))
-        if not isinstance(image, Image):
-            raise ArgumentTypeError(f"batch: the pipeline must return an imgrs.Image, got {type(image).__name__}")
-        key = _key(image, job)
+        made = job.pipeline(open_image(job.source, orient=job.orient))
+        image, own = image_and_options(made, "batch: the pipeline must return")
+        options = {**job.options, **own}
+        key = _key(image, options, job)
         if key == job.done:
             return Made(Result(job.source, job.output, "kept", *image.size, bytes=_bytes(job.output)), key)
-        output = _output(image, job)
+        output = _output(image, options, job)
         asked = time.perf_counter()
         with admit(job.settings, lambda settings: forecast([output], settings).peak_bytes) as settings:
             waited = time.perf_counter() - asked
@@ -98,15 +99,15 @@ def work_in_part(job: Job) -> Made:
     return work(job, at_once, leaves=MemoryBudgetError)
 
 
-def _key(image: Image, job: Job) -> str:
+def _key(image: Image, given: Mapping[str, Any], job: Job) -> str:
     """A digest of all that decides about the bytes of a result: the graph, options, rules with a tolerance, and versions."""
-    options = sorted((name, repr(value)) for name, value in job.options.items())
+    options = sorted((name, repr(value)) for name, value in given.items())
     text = f"{versions()} {image.key} {options} {job.settings.optimizer == 'fast'}"
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _output(image: Image, job: Job) -> Output:
-    given = dict(job.options)
+def _output(image: Image, options: Mapping[str, Any], job: Job) -> Output:
+    given = dict(options)
     output = image._output(job.output, given.pop("format", None), given)
     if "://" not in job.output:
         folder = os.path.dirname(job.output)

@@ -83,15 +83,30 @@ class FilledReader(Reader):
         """Decode to an array of zeros what can be decoded of a region."""
         for part, pixels, reason in decoded(self.reader, region, shrink):
             if pixels is None:
-                self._warn(part, reason)
+                self._warn(part, reason, shrink)
                 continue
             shared = part & region
             out[shared.slices_in(region)] = pixels[shared.slices_in(part)]
 
-    def _warn(self, part: Region, reason: str) -> None:
+    def _warn(self, part: Region, reason: str, shrink: int) -> None:
         if not part.empty and _said.first(self.resource.identity):
-            message = f"{reason}; {part} and whatever else cannot be decoded is 0: damaged() lists it"
+            where = f"{self._at_full_size(part, shrink)} of the full-size image"
+            if shrink > 1:
+                where += f" (decoded at 1/{shrink} scale)"
+            message = f"{reason}; {where} and whatever else cannot be decoded is 0: damaged() lists what is damaged"
             warnings.warn(message, DamagedImageWarning, stacklevel=2)
+
+    def _at_full_size(self, part: Region, shrink: int) -> Region:
+        """The pixels of the image that a part of a smaller copy stands for; what ends with the copy ends with the image."""
+        if shrink == 1:
+            return part
+        small, whole = self.shrunk(shrink), self.spec
+        return Region(
+            part.left * shrink,
+            part.top * shrink,
+            whole.width if part.right == small.width else min(part.right * shrink, whole.width),
+            whole.height if part.bottom == small.height else min(part.bottom * shrink, whole.height),
+        )
 
 
 def decoded(reader: Reader, region: Region, shrink: int = 1) -> Iterator[tuple[Region, Pixels | None, str]]:

@@ -17,7 +17,8 @@ _FILTERS = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]  # in
 FILTERS: dict[str | int, str] = {**{n: n for n in _FILTERS}, **dict(enumerate(_FILTERS)), "antialias": "lanczos"}
 
 
-def _box(value: Any) -> tuple[float, float, float, float] | None:
+def part(value: Any) -> tuple[float, float, float, float] | None:
+    """The part of an image that is resized, or None for all of it, for the check of a parameter."""
     if value is None:
         return None
     left, top, right, bottom = (float(v) for v in value)
@@ -37,7 +38,7 @@ class Resize(Remap):
     alpha: ClassVar[str] = "premultiplied"
     size: tuple[int, int] = checked(image_size, example=(23, 17))
     resample: str = choice(FILTERS, default="lanczos")
-    box: tuple[float, float, float, float] | None = checked(_box, default=None)
+    box: tuple[float, float, float, float] | None = checked(part, default=None)
 
     @property
     def index_map(self) -> bool:

@@ -19,6 +19,8 @@ from imgrs.graph.op import op
 from imgrs.graph.parameters import checked, choice, flag, number, whole
 from imgrs.ops import resample, source, warp
 from imgrs.ops.geometry import fill_pixel, fill_values, image_size
+from imgrs.ops.resample import Resize as ToSize
+from imgrs.ops.resample import part
 from imgrs.types import Spec
 
 
@@ -79,6 +81,38 @@ class Thumbnail(Verb):
     name = "thumbnail"
     size: tuple[int, int] = checked(image_size, example=(20, 20))
     resample: str = choice(resample.FILTERS, default="bicubic")
+
+
+def _side(value: Any) -> int | None:
+    return None if value is None else int(parameters.checked_by(whole(1, 1 << 31), value))
+
+
+@op
+class Resize(Verb):
+    """Resize to a ``width`` or a ``height``; the other side keeps the proportions of the image, or of ``box``."""
+
+    name = "resize"
+    width: int | None = checked(_side, default=None, example=20)
+    height: int | None = checked(_side, default=None)
+    resample: str = choice(resample.FILTERS, default="lanczos")
+    box: tuple[float, float, float, float] | None = checked(part, default=None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.width is None) == (self.height is None):
+            raise ArgumentError(
+                f"resize: needs size, or one of width and height, got width={self.width} and height={self.height}"
+            )
+
+    def of(self, size: tuple[int, int]) -> ToSize:
+        """The op for an image of ``size``: halves are rounded up, and a side has at least 1 pixel."""
+        left, top, right, bottom = self.box or (0, 0, *size)
+        wide, high = right - left, bottom - top
+        sides = (
+            self.width or max(1, math.floor((self.height or 0) * wide / high + 0.5)),
+            self.height or max(1, math.floor((self.width or 0) * high / wide + 0.5)),
+        )
+        return ToSize(sides, self.resample, self.box)
 
 
 @op

@@ -29,7 +29,7 @@ from imgrs.run.landing import landing, path_of, resumable
 from imgrs.run.progress import shown
 from imgrs.run.pyramid import HALVINGS, Encode, Encoded, Place, job_of, jobs_of, rest_key
 from imgrs.run.watch import recording
-from imgrs.types import Pixels, Spec
+from imgrs.types import Pixels
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,12 @@ class Output:
         if recipe is not None:
             options = {**options, "xmp": _with_recipe(kind, carried, options, recipe)}
         return cls(node, target, kind.encoder(node.spec, carried, options))
+
+
+def check_resumable(output: Output) -> None:
+    """Raise ``ArgumentError`` for a format of which no part can be kept."""
+    if not isinstance(output.encoder, TileEncoder):
+        raise ArgumentError("save: resume=True needs a format that is written tile by tile, such as TIFF")
 
 
 def _with_recipe(format: Format, info: Mapping[str, Any], options: Mapping[str, Any], recipe: str) -> Any:
@@ -83,8 +89,7 @@ def save(
         bar = stack.enter_context(shown(settings.progress, "save"))
         journal = None
         if resume:
-            if not isinstance(outputs[0].encoder, TileEncoder):
-                raise ArgumentError("save: resume=True needs a format that is written tile by tile, such as TIFF")
+            check_resumable(outputs[0])
             journal = stack.enter_context(resumable(outputs[0].target, outputs[0].encoder))
             settings = replace(settings, chunks=settings.chunks or journal.tile())
             paths = [journal.image]
@@ -116,18 +121,9 @@ def forecast(outputs: Sequence[Output], settings: Settings) -> Forecast:
     return plan([output.node for output in outputs], settings, [_sink(output.encoder) for output in outputs]).forecast
 
 
-def sink_of(spec: Spec, format: str | None, name: str) -> Sink:
-    """How the tiles of an image are made for a file of a format; for an array where it is None.
-
-    Errors speak of the argument ``sink`` of the function ``name``.
-    """
-    if format is None:
-        return ANYWHERE
-    try:
-        return _sink(format_for(None, format).encoder(spec, {}, {}))
-    except ArgumentError as error:
-        told = str(error).replace("save: format must", f"{name}: sink must").replace("save:", f"{name}:")
-        raise type(error)(told) from None
+def sink_of(output: Output | None) -> Sink:
+    """How the tiles of an image are made for a save; for an array where it is None."""
+    return ANYWHERE if output is None else _sink(output.encoder)
 
 
 def _sink(encoder: Encoder) -> Sink:
