@@ -4,8 +4,9 @@
 
 Each row is one job, done by this package and by libvips (pyvips), each in a process of its own, A B A B; the median of the
 runs is shown. libvips has its best form: sequential access where the job allows it, its fastest deflate level, and the
-same quality, tiles and subsampling as ours. ``--write`` puts the table into ``benchmarks/files.md``. At 30,000 pixels a
-side the folder takes 15 GB.
+same quality, tiles and subsampling as ours. Images are photographs with noise. The rows from plain TIFF, which is not
+compressed, show what writing takes. ``--write`` puts the table into ``benchmarks/files.md``. At 30,000 pixels a side the
+folder takes 15 GB.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.controls import busy
+from benchmarks.images import photograph
 from benchmarks.measure import environment
 
 PAGE = Path(__file__).with_suffix(".md")
@@ -30,19 +32,19 @@ LEVEL, QUALITY, TILE, LIMIT = 1, 85, 512, "400MiB"
 
 
 def make(folder: Path, side: int) -> None:
-    """The sources: a deflate TIFF of ours; a PNG and a JPEG without restart markers by libvips; small files."""
+    """The sources: a deflate and a plain TIFF of ours; a PNG and a JPEG without restart markers by libvips; small files."""
     import pyvips
 
-    from imgrs.demo import photograph
-
     if not (folder / f"{side}.tif").exists():
-        photograph(side).save(folder / f"{side}.tif")
+        photograph(side, side).save(folder / f"{side}.tif")
+    if not (folder / f"{side}.plain.tif").exists():
+        photograph(side, side).save(folder / f"{side}.plain.tif", compression="none")
     for name, options in ((f"{side}.png", {"compression": 1, "filter": "all"}), (f"{side}.jpg", {"Q": 90})):
         if not (folder / name).exists():
             image = pyvips.Image.new_from_file(str(folder / f"{side}.tif"), access="sequential")
             image.write_to_file(str(folder / name), **options)
     if not (folder / "10000.jpg").exists():
-        photograph(10_000).save(folder / "photograph.tif")
+        photograph(10_000, 10_000).save(folder / "photograph.tif")
         pyvips.Image.new_from_file(str(folder / "photograph.tif"), access="sequential").jpegsave(
             str(folder / "10000.jpg"), Q=90
         )
@@ -50,7 +52,7 @@ def make(folder: Path, side: int) -> None:
     for i in range(1_000):
         path = folder / "small" / f"{i}.png"
         if not path.exists():
-            shutil.copy(folder / "small" / "0.png", path) if i else photograph(64).save(path)
+            shutil.copy(folder / "small" / "0.png", path) if i else photograph(64, 64).save(path)
 
 
 def saved(source: str, target: str, **options: Any) -> Callable[[Path, int], None]:
@@ -155,6 +157,14 @@ ROWS: dict[str, tuple[Callable[[Path, int], None], Callable[[Path, int], None]]]
     "TIFF to JPEG": (
         saved("tif", "out.jpg", quality=QUALITY),
         saved_by_vips("tif", "out.jpg", Q=QUALITY, subsample_mode="on"),
+    ),
+    "plain TIFF to PNG": (
+        saved("plain.tif", "out.png", compress_level=LEVEL),
+        saved_by_vips("plain.tif", "out.png", compression=LEVEL, filter="sub"),
+    ),
+    "plain TIFF to JPEG": (
+        saved("plain.tif", "out.jpg", quality=QUALITY),
+        saved_by_vips("plain.tif", "out.jpg", Q=QUALITY, subsample_mode="on"),
     ),
     "JPEG to TIFF": (saved("jpg", "out.tif"), saved_by_vips("jpg", "out.tif", **_TIFF)),
     "TIFF to Zarr": (saved("tif", "out.zarr"), zarr_by_vips),
