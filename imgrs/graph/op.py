@@ -221,6 +221,8 @@ class Source(Op):
     decoding_bytes: ClassVar[int] = 0
     """The most memory that decoding takes beside what comes out: of a unit where ``reads_regions``, else of the image."""
 
+    lag_bytes: ClassVar[int] = 0
+    """Bytes of what comes out that are in memory at a time, at most, where it is decoded to a map of a file."""
     keeps_units: ClassVar[bool] = False
     """Whether decoded units that several tiles need are kept for a while."""
     streams: ClassVar[bool] = False

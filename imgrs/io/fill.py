@@ -63,6 +63,9 @@ class FilledReader(Reader):
     def decoding_bytes(self, shrink: int = 1) -> int:
         return self.reader.decoding_bytes(shrink)
 
+    def lag_bytes(self, shrink: int = 1) -> int:
+        return self.reader.lag_bytes(shrink)
+
     def read(self, region: Region, shrink: int = 1) -> Pixels:
         try:
             return self.reader.read(region, shrink)

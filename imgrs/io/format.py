@@ -63,6 +63,10 @@ class Reader(ABC):
         """The most memory that decoding takes beside what comes out: of a unit where ``reads_regions``, else of the image."""
         return 0 if self.reads_regions else self.shrunk(shrink).nbytes
 
+    def lag_bytes(self, shrink: int = 1) -> int:
+        """Bytes of what comes out that are in memory at a time, at most, where ``decode_into`` gets a map of a file."""
+        return 0
+
     def converting_bytes(self, area: int) -> int:
         """The most memory that ``read`` takes beside ``area`` pixels that it gives, to make them from those that are stored."""
         return 0
@@ -182,6 +186,10 @@ class WholeEncoder(Encoder):
         """The file's bytes for all ``pixels``, a (height, width, bands) array."""
 
 
+LOSSLESS, LOSSY = 0.5, 0.3
+"""What comes out of encoding, as a share of the bytes of the pixels: of photographs; and of noise as JPEG of quality 75."""
+
+
 class TileEncoder(Encoder):
     """For formats whose tiles are compressed apart, in parallel, and joined by a short serial step.
 
@@ -201,6 +209,14 @@ class TileEncoder(Encoder):
     @property
     def encoding_bytes(self) -> int:
         return 2 * self.unit[0] * self.unit[1] * self.spec.pixel_bytes
+
+    @property
+    def share(self) -> float:
+        """What encoding gives, as a share of the bytes of the pixels: half, as a rule, where nothing is lost.
+
+        Of samples of more than 8 bits the last ones are noise, which does not become less.
+        """
+        return LOSSLESS if self.spec.itemsize == 1 else 1.0
 
     @abstractmethod
     def begin(self, path: str) -> int:

@@ -116,7 +116,9 @@ class Jpeg2000Reader(PillowReader):
         image.load()
 
     def decoding_bytes(self, shrink: int = 1) -> int:
-        return 5 * self.shrunk(shrink).nbytes  # OpenJPEG's coefficients, of 32 bits, and the image
+        return (
+            5 * self.shrunk(shrink).nbytes + self.resource.size
+        )  # OpenJPEG's coefficients, of 32 bits; the image; the file
 
     def decoded(self, shrink: int) -> Pixels:
         bits = self._coded.bits

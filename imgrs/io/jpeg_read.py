@@ -100,12 +100,18 @@ class JpegReader(_Whole):
 
     def decoding_bytes(self, shrink: int = 1) -> int:
         if self.reads_regions:
-            return 3 * self._strips(shrink)[0] * self._row_bytes // shrink**2
+            rows, _ = self._strips(shrink)
+            if shrink > 1:
+                return 3 * rows * self._row_bytes // shrink**2
+            return (rows + 2) * self._row_bytes + self.resource.size * rows // self._header.down
         if self.streams(shrink):
             return 3 * self._walked_rows * self._row_bytes
         if shrink > 1:
             return self._working_bytes + super().decoding_bytes(shrink)
-        return self._working_bytes + self.resource.buffer_bytes + min(LAG, self.spec.nbytes)
+        return self._working_bytes + self.resource.buffer_bytes
+
+    def lag_bytes(self, shrink: int = 1) -> int:
+        return 0 if shrink > 1 or self.streams(shrink) else min(LAG, self.spec.nbytes)
 
     def _strip_rows(self) -> int | None:
         """Rows of coded units in a strip, a multiple of those between restarts; None where the file is decoded whole."""

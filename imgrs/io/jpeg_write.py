@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from imgrs.io.format import Placed, TileEncoder
+from imgrs.io.format import LOSSLESS, LOSSY, Placed, TileEncoder
 from imgrs.io.jpeg_markers import read_header
 from imgrs.types import Pixels, Region, Spec
 
@@ -50,6 +50,10 @@ class JpegEncoder(TileEncoder):
         wanted = STRIP // (self.spec.width * self.spec.pixel_bytes) // self._block[1]
         rows = max(1, min(wanted, MOST_BLOCKS // self._across))
         return self.spec.width, self._block[1] << rows.bit_length() - 1  # strips then end where tiles do, as a rule
+
+    @property
+    def share(self) -> float:
+        return LOSSY if self.options.get("quality", 75) <= 90 else LOSSLESS
 
     def begin(self, path: str) -> int:
         blocks = self._across * (self.unit[1] // self._block[1])

@@ -153,6 +153,10 @@ class PlainEncoder(TileEncoder):
             file.truncate(len(self.header) + self.spec.height * self._row)
         return len(self.header)
 
+    @property
+    def share(self) -> float:
+        return 1.0
+
     def encode(self, region: Region, pixels: Pixels, level: int = 0) -> list[tuple[int, bytes]]:
         stored = pixels if self.order == tuple(range(self.spec.bands)) else pixels[..., list(self.order)]
         if self.packed:

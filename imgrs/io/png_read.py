@@ -92,7 +92,9 @@ class PngReader(PillowReader):
         if interlaced or self._row_bytes // self._pixel > _WIDEST:
             super().check_limit()
             return
-        self._strip_bytes = self._rows * (5 * self._row_bytes + 2 * self.spec.width * self.spec.pixel_bytes)
+        # As they are filtered, as they come out of inflating, as they are stored, and as they mean; some more one ahead.
+        times, more = (5, 2) if self._rows < self.spec.height else (3, 1)
+        self._strip_bytes = self._rows * (times * self._row_bytes + more * self.spec.width * self.spec.pixel_bytes)
         check_unit(name, "a strip", self._strip_bytes)
 
     def decoding_bytes(self, shrink: int = 1) -> int:

@@ -134,6 +134,15 @@ class TiffEncoder(TileEncoder):
         """Pixels for each sample of color, along each axis: at high quality, one."""
         return 2 if self.level < FULL_COLOR else 1
 
+    @property
+    def encoding_bytes(self) -> int:
+        """A tile cut out, as differences (of floats, in another order before), as bytes, and room for what is compressed."""
+        return (6 if self.spec.dtype == "float32" else 4) * self.unit[0] * self.unit[1] * self.spec.pixel_bytes
+
+    @property
+    def share(self) -> float:
+        return 1.0 if self.compression == "none" else super().share
+
     def encode(self, region: Region, pixels: Pixels, level: int = 0) -> list[tuple[int, bytes]]:
         width, height = self.unit
         columns = -(-self._size(level)[0] // width)

@@ -13,7 +13,7 @@ import numpy as np
 
 from imgrs.errors import ArgumentError, UnsupportedFormatError
 from imgrs.io.files import FolderEncoder
-from imgrs.io.format import Choices, Format, Options, Reader
+from imgrs.io.format import LOSSLESS, LOSSY, Choices, Format, Options, Reader
 from imgrs.io.options import check_image, check_options, check_whole
 from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
@@ -61,6 +61,10 @@ class TilesEncoder(FolderEncoder):
     @property
     def unit(self) -> tuple[int, int]:  # type: ignore[override]  # a property serves where the base declares an attribute
         return self.side, self.side
+
+    @property
+    def share(self) -> float:
+        return LOSSLESS if self.suffix == "png" or self.quality > 90 else LOSSY
 
     def encode(self, region: Region, pixels: Pixels, level: int = 0) -> list[tuple[int, bytes]]:
         boxes = region.tiles(self.unit)

@@ -6,6 +6,7 @@ made its pixels; docs/decisions has the reasons. zarr-python reads it back in te
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping
@@ -95,6 +96,17 @@ class ZarrEncoder(FolderEncoder):
     def name(self, level: int, column: int, row: int) -> str:
         return f"{level}/c/{'0/' * (self.spec.bands > 1)}{row}/{column}"
 
+    @property
+    def share(self) -> float:
+        """Chunks are compressed as they are, not as differences: photographs to 0.9 by zstd, what was enlarged to 0.1."""
+        return 1.0 if self.compression == "none" else max(0.7, super().share)
+
+    @property
+    def encoding_bytes(self) -> int:
+        """A chunk as planes, and compressed; and the room that a shard has while it grows."""
+        (width, height), (across, down) = self.tile, self.unit
+        return (2 * width * height + across * down // 8) * self.spec.pixel_bytes
+
     def encode(self, region: Region, pixels: Pixels, level: int = 0) -> list[tuple[int, bytes]]:
         return [
             (self.number(level, box), self._shard(pixels[box.slices_in(region)])) for box in region.tiles(self.unit)
@@ -105,7 +117,7 @@ class ZarrEncoder(FolderEncoder):
         (width, height), bands = self.tile, self.spec.bands
         columns, rows = self.unit[0] // width, self.unit[1] // height
         index = np.full((bands // self.together, rows, columns, 2), MISSING, "<u8")
-        parts: list[bytes] = []
+        shard = io.BytesIO()  # which hands out what it holds without a copy
         end = 0
         whole = Region(0, 0, pixels.shape[1], pixels.shape[0])
         planes = np.empty((bands, height, width), pixels.dtype)
@@ -113,12 +125,15 @@ class ZarrEncoder(FolderEncoder):
             _split(pixels[box.slices_in(whole)], planes)
             for first in range(0, bands, self.together):
                 data = self._compressed(planes[first : first + self.together])
-                parts += [data, _checksum(data)]
+                shard.write(data)
+                shard.write(_checksum(data))
                 place = (first // self.together, box.top // height, box.left // width)
                 index[place] = end, len(data) + 4
                 end += len(data) + 4
         table = index.tobytes()
-        return b"".join((*parts, table, _checksum(table)))
+        shard.write(table)
+        shard.write(_checksum(table))
+        return shard.getvalue()
 
     def _compressed(self, planes: Pixels) -> bytes:
         import imagecodecs

@@ -55,6 +55,10 @@ class Open(Source):
         return self.reader.decoding_bytes(self.shrink)
 
     @property
+    def lag_bytes(self) -> int:  # type: ignore[override]  # known per file, not per class
+        return self.reader.lag_bytes(self.shrink)
+
+    @property
     def keeps_units(self) -> bool:  # type: ignore[override]  # known per file, not per class
         return self.reader.keeps_units
 
