@@ -148,7 +148,7 @@ forecast
   tasks     20
   pixels    101,143,872 computed
   reads     0 B of 0 B
-  memory    29.2 MiB at the peak, 0 B of it kept
+  memory    24.1 MiB at the peak, 0 B of it kept
 """
 
 

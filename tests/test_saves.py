@@ -21,7 +21,10 @@ from PIL import Image as Pillow
 
 import imgrs
 from imgrs.errors import ArgumentError, ArgumentTypeError, SaveError
+from imgrs.io import format_for
 from imgrs.io.atomic import temporary_folder
+from imgrs.io.format import TileEncoder
+from imgrs.run.pyramid import Encode, Place
 from tests.test_files import pixels
 
 Array = npt.NDArray[Any]
@@ -360,3 +363,22 @@ def test_save_all_takes_options_for_all_targets_and_for_one(noise: Path, tmp_pat
     for name, quality in zip(names, (20, 95, 70), strict=True):
         img.save(tmp_path / "alone.jpg", quality=quality)
         assert name.read_bytes() == (tmp_path / "alone.jpg").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_of_pixels_that_do_not_compress_little_stays_in_memory_until_its_turn(suffix: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(5).integers(0, 256, (1_024, 2_048, 3), np.uint8)
+    spec = imgrs.fromarray(noise)._node.spec
+    encoder = format_for(f"a.{suffix}", None).encoder(spec, {}, {})
+    assert isinstance(encoder, TileEncoder)
+    most, whole = 2 << 20, Encode(encoder, False)(spec.region, [noise])
+    parted = Encode(encoder, False, most=most, folder=str(tmp_path))(spec.region, [noise])
+    assert 0 < sum(len(data) for _, data in parted.tiles) <= most < sum(len(data) for _, data in whole.tiles)
+    assert [*parted.tiles, *(parted.further or ())] == whole.tiles
+    for name, made in (("whole", whole), ("parted", parted)):
+        start = encoder.begin(str(tmp_path / name))
+        end, placed = Place(encoder, str(tmp_path / name), start)(made)
+        encoder.finish(str(tmp_path / name), end, placed)
+    assert (tmp_path / "parted").read_bytes() == (tmp_path / "whole").read_bytes()
+    del parted
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parted", "whole"]

@@ -22,16 +22,14 @@ from imgrs.plan import cost
 from imgrs.plan.caching import digests, fewer, worth_storing
 from imgrs.plan.layout import LARGEST_FOOTPRINT, SIDE, SMALLEST
 from imgrs.plan.measure import WORTH, Measured, room_for_shared
-from imgrs.plan.stages import ANYWHERE, Forecast, Plan, Sink, Stage
+from imgrs.plan.stages import ANYWHERE, Forecast, Plan, Sink
 
 SIDES = (1024, SIDE, 4096, 512, 256, 128, 64, 32, 16, SMALLEST)
 """Compute tiles to choose from, in pixels a side; an earlier one wins unless a later one is 3 % quicker."""
 CUTS = 16
 """Nodes that the rule keeps, at most."""
-KEPT_BY_ALLOCATOR = 1.25
+KEPT_BY_ALLOCATOR = 1.3
 """What tasks take of the process for each byte of their arrays: what is freed in pieces is not given back at once."""
-WAITING_PER_WORKER = 2
-"""Encoded tiles that may wait for their place in a file, for each worker."""
 
 
 def plan(outputs: Sequence[Node], settings: Settings, sinks: Sequence[Sink] = ()) -> Plan:
@@ -180,11 +178,9 @@ def _forecast(measured: Measured, settings: Settings, scratch: bool = False) -> 
     held = measured.held(scratch)
     tasks = sum(stage.tasks for stage in stages)
     busy = max(min(settings.workers, stage.tasks) for stage in stages)
-    waiting = sum(_waiting(stage, settings.workers) for stage in stages if stage.kind == "output")
-    working = max(
-        min(settings.workers, stage.tasks) * (of_task + stage.handing_on_bytes + measured.reading)
-        for stage, of_task in zip(stages, measured.footprints, strict=True)
-    )
+    waiting = sum(stage.waiting_bytes(settings.workers, settings.shares_memory) for stage in stages)
+    waiting = int(waiting * KEPT_BY_ALLOCATOR)
+    working = max(measured.working(stage) for stage in stages)
     working = int(working * KEPT_BY_ALLOCATOR)
     read = stored = 0
     for node in measured.order:
@@ -197,7 +193,7 @@ def _forecast(measured: Measured, settings: Settings, scratch: bool = False) -> 
     return Forecast(
         peak_bytes=max(working, measured.decoding(scratch))
         + max(measured.beside(scratch) + waiting + held, measured.encoding)
-        + measured.shared
+        + int(measured.shared * KEPT_BY_ALLOCATOR)
         + measured.arrays,
         kept_bytes=sum(node.spec.nbytes for node in measured.kept) if scratch else held,
         read_bytes=read,
@@ -208,13 +204,6 @@ def _forecast(measured: Measured, settings: Settings, scratch: bool = False) -> 
         handed_bytes=measured.handed,
         shared_bytes=measured.shared,
     )
-
-
-def _waiting(stage: Stage, workers: int) -> int:
-    """Bytes of finished tiles that wait for their place in the file; compressed to half, as a rule."""
-    if stage.tasks == 1:
-        return 0
-    return stage.task_bytes * min(stage.tasks, WAITING_PER_WORKER * workers) // 2
 
 
 def _spilled(draft: Plan, measured: Measured) -> Plan:

@@ -57,7 +57,7 @@ class Measured:
         self._settings = settings
         self._room = room_for_shared(settings)
         self._rows: dict[Node, list[_Rows]] = {}
-        """Of what is supplied to stages: the rows that sampled tiles need."""
+        """Of what is supplied to stages, and of files: the rows that sampled tiles need."""
         self.pixels: Counter[Node] = Counter()
         """Pixels of each node that all tiles of all stages compute."""
         self.needed: Counter[Node] = Counter()
@@ -67,8 +67,8 @@ class Measured:
         self.decoded: Counter[Node] = Counter()
         """Pixels of each file that all tiles of all stages decode: whole strips, where one is wider than a tile."""
         self.largest = 0
-        self.footprints = [0] * len(self.stages)
-        """Bytes that a task of each stage takes at its peak."""
+        self._peaks: dict[Stage, list[tuple[int, int]]] = {}
+        """Bytes that the tasks of sampled tiles take at their peaks: where they decode what they read, and where not."""
         self._each = {node: cost.per_pixel(node.op, node.spec, *(i.spec for i in node.inputs)) for node in self.order}
         self._spent = [self._measure(i, stage) for i, stage in enumerate(self.stages)]
         """Nanoseconds of each stage."""
@@ -88,12 +88,18 @@ class Measured:
             totals = [total + area for total, area in zip(totals, needed, strict=True)]
             for i, node in enumerate(stage.order):
                 decoded[i] += sum(_decoded(node, need, self._room) for need in demand[i])
-                if node in self.slots and (stage.kind == "output" or node not in stage.nodes) and demand[i]:
+                own = stage.kind != "output" and node in stage.nodes
+                if demand[i] and not own and (node in self.slots or isinstance(node.op, Source)):
                     top, bottom = min(need.top for need in demand[i]), max(need.bottom for need in demand[i])
                     self._rows.setdefault(node, []).append(_Rows(index, region.top, top, bottom))
             if stage.kind != "decode":
                 folds = [(node.op, node.spec) for node in stage.nodes] if stage.kind == "fold" else []
-                self.footprints[index] = max(self.footprints[index], footprint(stage.program, needed, folds))
+                self._peaks.setdefault(stage, []).append(
+                    (
+                        stage.peak_bytes(region, footprint(stage.program, needed, folds)),
+                        stage.peak_bytes(region, footprint(stage.program, needed, folds, decodes=False)),
+                    )
+                )
                 self.largest = max(self.largest, *needed)
         grid = stage.grid
         scale = grid.box.area / sum(region.area for region in sampled)
@@ -182,8 +188,12 @@ class Measured:
         return min(node.spec.height, span + step + 2 * height)
 
     def decoding(self, scratch: bool) -> int:
-        """Bytes beside the image itself that decoding a file before other tasks begin takes."""
-        return max((stage.decoding_bytes for stage in self.stages if scratch or not stage.streamed), default=0)
+        """Bytes beside the image itself that decoding a file before other tasks begin takes.
+
+        Of an image that is decoded to a ``scratch`` file some pages are in memory until they are dropped.
+        """
+        first = [stage for stage in self.stages if stage.kind == "decode" and (scratch or not stage.streamed)]
+        return max((stage.decoding_bytes + (stage.lag_bytes if scratch else 0) for stage in first), default=0)
 
     def beside(self, scratch: bool) -> int:
         """Bytes that decoding takes beside other tasks, for files that are decoded in turn; in scratch files, others first."""
@@ -192,11 +202,50 @@ class Measured:
         ]
         return sum(together) - (max(together, default=0) if scratch else 0)
 
-    @property
-    def reading(self) -> int:
-        """Bytes beside its tile that a task takes for reading a part of a file."""
-        sources = [node.op for node in self.order if isinstance(node.op, Source)]
-        return max((op.decoding_bytes for op in sources if op.reads_regions), default=0)
+    def working(self, stage: Stage) -> int:
+        """Bytes that the tasks of a stage take which are done at a time: of the largest, where all were measured.
+
+        Tasks that need the same strip of a file wait for the one that decodes it.
+        """
+        peaks = self._peaks.get(stage, [])
+        if not peaks:
+            return 0
+        at_once = min(self._settings.workers, stage.tasks)
+        if len(peaks) < stage.tasks or stage.by_rows:
+            peaks = [(max(reads for reads, _ in peaks), max(found for _, found in peaks))] * at_once
+        peaks = sorted(peaks, reverse=True)[:at_once]
+        decoding = self._decoders(stage) if self._settings.shares_memory else at_once
+        return sum(reads for reads, _ in peaks[:decoding]) + sum(found for _, found in peaks[decoding:])
+
+    def _decoders(self, stage: Stage) -> int:
+        """How many tasks of a stage may decode a part of a file at a time: one for each strip that none before needed.
+
+        As many as there are workers, but for files in strips as wide as the image that are shared once they are decoded.
+        """
+        workers, total = self._settings.workers, 0
+        bands = workers if stage.by_rows else 1 + -(-(workers - 1) // stage.grid.columns)
+        for node in stage.order:
+            if not isinstance(node.op, Source) or not node.op.reads_regions or not self.needed[node]:
+                continue
+            needs = [rows for rows in self._rows.get(node, []) if self.stages[rows.stage] is stage]
+            if node in self.slots and not (stage.kind == "keep" and node in stage.nodes):
+                continue
+            width, height = node.op.unit
+            if not needs or not node.op.keeps_units or width < node.spec.width:
+                return workers
+            low, high = min(rows.top for rows in needs), max(rows.bottom for rows in needs)
+            tiles = {rows.tile for rows in needs}
+            reach = max(
+                max(rows.bottom for rows in needs if rows.tile == tile)
+                - min(rows.top for rows in needs if rows.tile == tile)
+                for tile in tiles
+            )
+            rows_at_once = min(high - low, reach + (bands - 1) * -(-(high - low) // stage.grid.rows))
+            strips = -(-rows_at_once // height)
+            if (strips + 1) * height * node.spec.width * node.spec.pixel_bytes > self._room * 3 // 4:
+                return workers  # some are forgotten before all tasks have had them
+            total += strips
+        return min(workers, total)
 
     @property
     def shared(self) -> int:

@@ -45,7 +45,7 @@ def _stage(stage: Stage, plan: Plan) -> Prediction:
     for region in sampled:
         needed = areas(stage.demand(region))
         totals = [total + area for total, area in zip(totals, needed, strict=True)]
-        peak = max(peak, footprint(stage.program, needed, folds))
+        peak = max(peak, stage.peak_bytes(region, footprint(stage.program, needed, folds)))
     area = stage.grid.box.area
     scale = area / sum(region.area for region in sampled)
     pixels = tuple(round(total * scale) for total in totals)

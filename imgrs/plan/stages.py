@@ -96,6 +96,10 @@ ROW_BYTES = 48 << 20
 """Bytes of a row of tiles, about, where a file is written row by row."""
 ROWS = 8
 """Rows of tiles into which a file written row by row is cut, at least."""
+WAITING_PER_WORKER = 2
+"""Encoded tiles for each worker that may be ahead of the first that is not in its place."""
+HALVINGS = 2
+"""Smaller copies that a task makes of what it has."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,14 @@ class Sink:
     whole: bool = False
     """Whether the file is encoded at once from an array of all pixels."""
     encoding_bytes: int = 0
-    """The most memory that encoding takes beside the pixels: of a tile of the file, or of all where ``whole``."""
+    """The most memory that encoding takes beside the pixels and what it gives: of a tile of the file, or of all where
+    ``whole``."""
+    share: float = 0.0
+    """What comes out of encoding, as a share of the bytes of the pixels."""
+    scattered: bool = False
+    """Whether each task puts what it encoded where it belongs, at any time; else it may have to wait for others."""
+    levels: int = 1
+    """Copies of the image in the file, each half as large as the one before."""
 
     @property
     def anywhere(self) -> bool:
@@ -176,6 +187,12 @@ class Stage:
         return op.decoding_bytes if self.kind == "decode" and isinstance(op, Source) else 0
 
     @property
+    def lag_bytes(self) -> int:
+        """Bytes of what comes out that are in memory where it goes to a file that is mapped."""
+        op = self.nodes[0].op
+        return op.lag_bytes if self.kind == "decode" and isinstance(op, Source) else 0
+
+    @property
     def streamed(self) -> bool:
         """Whether tasks decode a file in turn, each some rows."""
         return self.kind == "decode" and self.grid.rows > 1
@@ -196,10 +213,45 @@ class Stage:
         return pixels * sum(node.spec.pixel_bytes for node in self.nodes)
 
     @property
-    def handing_on_bytes(self) -> int:
-        """Bytes that a task takes, beside the tile that it makes, to hand it on: a row of tiles, and to encode them."""
-        encoding = 0 if self.sink.whole else self.sink.encoding_bytes
-        return encoding + (self.task_bytes if self.by_rows else 0)
+    def encoded_bytes(self) -> int:
+        """The size of all that one task makes once it is encoded, in bytes; with smaller copies of it."""
+        if self.kind != "output" or self.sink.anywhere:
+            return 0
+        return round(self.task_bytes * self.sink.share * (4 / 3 if self.sink.levels > 1 else 1))
+
+    def peak_bytes(self, region: Region, footprint: int) -> int:
+        """Bytes at the peak of the task that makes the tile ``region``: while it is made, or when it is encoded.
+
+        ``footprint`` is what making the tile takes. A task that makes a row of tiles holds the row all the time.
+        """
+        if self.kind != "output" or self.sink.anywhere:
+            return footprint
+        encoding = self.sink.encoding_bytes + self.encoded_bytes
+        if self.by_rows:
+            return self.task_bytes + max(footprint, encoding)
+        made = region.area * sum(node.spec.pixel_bytes for node in self.nodes)
+        copies = made // 4 if self.sink.levels > 1 else 0
+        return max(footprint, made + copies + encoding)
+
+    def waiting_bytes(self, workers: int, in_order: bool) -> int:
+        """Bytes of what tasks made that waits until others are done, beside what tasks hold that are being done.
+
+        Encoded tiles wait for their places: while each worker makes one, at most one for each is done and waits, as a worker
+        that is two ahead waits for the others. Where tiles do not begin ``in_order``, it may be all that the window has.
+        Smaller copies wait for those that make still smaller ones of them.
+        """
+        if self.kind != "output" or self.sink.anywhere or self.tasks == 1:
+            return 0
+        tiles = 0 if self.sink.scattered else workers * (1 if in_order else WAITING_PER_WORKER)
+        encoded = min(self.tasks, tiles) * self.encoded_bytes
+        return encoded + (self._rest_bytes if self.sink.levels > 1 else 0)
+
+    @property
+    def _rest_bytes(self) -> int:
+        """Bytes of the smallest copies that tasks hand on: until there are as many rows of them as the next task joins."""
+        joined = 1 << HALVINGS
+        rows = min(self.grid.height, joined * self.grid.tile[1])
+        return rows * self.grid.width * sum(node.spec.pixel_bytes for node in self.nodes) // joined**2
 
     def demand(self, region: Region) -> list[list[Region]]:
         """What a tile needs of each step."""

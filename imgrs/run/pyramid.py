@@ -6,7 +6,8 @@ last of them. Sixteen neighbors of those are as large as the tile was: the next 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,13 +15,10 @@ import numpy as np
 
 from imgrs.io.format import Placed, TileEncoder
 from imgrs.kernels.pyramid import halved
-from imgrs.plan.stages import Grid
+from imgrs.plan.stages import HALVINGS, Grid
 from imgrs.run.graph import Graph, Key
 from imgrs.run.journal import Entry, Journal
 from imgrs.types import Pixels, Region
-
-HALVINGS = 2
-"""Copies that a task makes of what it has."""
 
 
 class Encoded(NamedTuple):
@@ -30,6 +28,26 @@ class Encoded(NamedTuple):
     tiles: list[tuple[int, bytes]]
     rest: Pixels | None
     placed: list[Placed]
+    further: Further | None = None
+    """Tiles behind those, of which memory was to hold no more."""
+
+
+class Further:
+    """Encoded tiles in a file without a name, which goes when nobody holds it."""
+
+    def __init__(self, folder: str) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # it is read in another task, which lets go of it
+        self._sizes: list[tuple[int, int]] = []
+
+    def add(self, tiles: Iterable[tuple[int, bytes]]) -> None:
+        for number, data in tiles:
+            self._file.write(data)
+            self._sizes.append((number, len(data)))
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        self._file.seek(0)
+        for number, size in self._sizes:
+            yield number, self._file.read(size)
 
 
 def job_of(level: int, region: Region) -> str:
@@ -59,6 +77,9 @@ class Place:
         """
         before = next((result[0] for result in after if isinstance(result, tuple)), self.start)
         offset, placed = self.encoder.place(self.path, before, made.tiles)
+        for tile in made.further or ():
+            offset, more = self.encoder.place(self.path, offset, [tile])
+            placed += more
         if self.journal is not None:
             self.journal.record(Entry(made.job, offset, placed), self.encoder, made.rest)
         return offset, placed
@@ -68,26 +89,48 @@ class Place:
 class Encode:
     """Compress a region of copy ``level``, unless that was done, and its smaller copies, in the task that made it.
 
-    Tiles that have places of their own are put there at once, by ``place``.
+    Tiles that have places of their own are put there at once, by ``place``. Of others, which may have to wait, at most
+    ``most`` bytes stay in memory, and what is more goes to a file in ``folder``: pixels that hardly compress.
     """
 
     encoder: TileEncoder
     alpha: bool
     place: Place | None = None
     level: int = 0
+    most: int | None = None
+    folder: str = ""
     part: ClassVar[str] = "encode"
 
     def __call__(self, region: Region, results: list[Pixels]) -> Encoded:
         """``region`` is on copy ``level``."""
         (pixels,) = results
-        tiles = self.encoder.encode(region, pixels) if self.level == 0 else []
+        tiles: list[tuple[int, bytes]] = []
+        further: Further | None = None
+        size = 0
         last = min(self.level + HALVINGS, self.encoder.levels - 1)
-        for level in range(self.level + 1, last + 1):
-            pixels = halved(pixels, self.alpha)
-            tiles += self.encoder.encode(smaller(region, level - self.level), pixels, level)
+        for level in range(self.level, last + 1):
+            if level > self.level:
+                pixels = halved(pixels, self.alpha)
+            elif level > 0:
+                continue  # the task that made it has encoded it
+            for encoded in self._encoded(smaller(region, level - self.level), pixels, level):
+                size += sum(len(data) for _, data in encoded)
+                if self.most is None or size <= self.most:
+                    tiles += encoded
+                else:
+                    further = further or Further(self.folder)
+                    further.add(encoded)
         rest = pixels if last < self.encoder.levels - 1 else None
-        made = Encoded(job_of(self.level, region), tiles, rest, [])
+        made = Encoded(job_of(self.level, region), tiles, rest, [], further)
         return made if self.place is None else made._replace(tiles=[], placed=self.place(made)[1])
+
+    def _encoded(self, region: Region, pixels: Pixels, level: int) -> Iterator[list[tuple[int, bytes]]]:
+        """The tiles of a region of copy ``level``: all at once, or one after another where memory is to hold few."""
+        if self.most is None:
+            yield self.encoder.encode(region, pixels, level)
+            return
+        for box in region.tiles(self.encoder.unit):
+            yield self.encoder.encode(box, pixels[box.slices_in(region)], level)
 
 
 @dataclass(frozen=True)

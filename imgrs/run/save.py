@@ -20,16 +20,19 @@ from imgrs.graph.node import Node
 from imgrs.io import format_for, formats, xmp
 from imgrs.io.format import Encoder, Format, Placed, TileEncoder, WholeEncoder
 from imgrs.io.metadata import fitting
-from imgrs.plan.choose import WAITING_PER_WORKER, plan
-from imgrs.plan.stages import ANYWHERE, Forecast, Plan, Sink
+from imgrs.plan.choose import plan
+from imgrs.plan.stages import ANYWHERE, HALVINGS, WAITING_PER_WORKER, Forecast, Plan, Sink
 from imgrs.run.engine import Arrays, check_shared, local_names, run, scratch_folder
 from imgrs.run.graph import Builder, Key
 from imgrs.run.journal import Entry, Journal
 from imgrs.run.landing import landing, path_of, resumable
 from imgrs.run.progress import shown
-from imgrs.run.pyramid import HALVINGS, Encode, Encoded, Place, job_of, jobs_of, rest_key
+from imgrs.run.pyramid import Encode, Encoded, Place, job_of, jobs_of, rest_key
 from imgrs.run.watch import recording
 from imgrs.types import Pixels
+
+LEAST_HELD = 1 << 20
+"""Bytes of an encoded tile that stay in memory in any case until its turn comes."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,15 @@ def _sink(encoder: Encoder) -> Sink:
     width, height = encoder.unit
     larger = HALVINGS if encoder.levels > 1 else 0
     unit = (width << larger, height << larger)
-    return Sink(unit, encoder.by_rows, encoder.codec, encoding_bytes=encoder.encoding_bytes)
+    return Sink(
+        unit,
+        encoder.by_rows,
+        encoder.codec,
+        encoding_bytes=encoder.encoding_bytes,
+        share=encoder.share,
+        scattered=encoder.scattered,
+        levels=encoder.levels,
+    )
 
 
 class _WholeFile:
@@ -175,6 +186,8 @@ class _TiledFile:
             os.truncate(path, self._offset)
         put = Place(encoder, path, self._offset, journal)
         encode = Encode(encoder, spec.alpha, put if encoder.scattered else None)
+        if made.settings.shares_memory and not encoder.scattered:
+            encode = replace(encode, most=max(stage.encoded_bytes, LEAST_HELD), folder=os.path.dirname(path))
         name = f"imgrs-save-{uuid.uuid4().hex}"
         finished = {(name, entry.job) for entry in done}
         workers = 1 if made.settings.scheduler == "sync" else made.settings.workers
