@@ -11,8 +11,15 @@ from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.image import Image
 
 MACHINERY = 16 << 20
-"""Bytes of a run beside its arrays: threads, Dask's graph, encoders' and decoders' own tables, and what is freed but not
-given back at once."""
+"""Bytes of a run beside its arrays, at most: threads, Dask's graph, encoders' and decoders' own tables, and what is freed but
+not given back at once."""
+OF_ALL, OF_EACH = 4 << 20, 3 << 20
+"""What of that there is in any run, and what there is for each worker."""
+
+
+def machinery(workers: int) -> int:
+    """Bytes of a run of so many workers beside its arrays: some for all of them and some for each, ``MACHINERY`` at most."""
+    return min(MACHINERY, OF_ALL + OF_EACH * workers)
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,14 @@ def estimate(*images: Image, sink: str | Sequence[Saved] | None = None, **option
     are those of ``imgrs.options`` and, for all that are saved, those that ``save`` takes; what one image has of its own
     stands beside its format: ``sink=["tiff", ("jpeg", {"quality": 80})]``.
 
-    The forecast of memory is no lower than what is measured. For large images that are made smaller or keep their size it
-    is at most twice that, where that is 16 MiB or more. It is more for small images that are enlarged, and for pixels that
-    compress to much less than half, which no header tells. It is the memory of ``explain()``, which ``memory_limit`` bounds,
-    with the arrays that are handed out and 16 MiB for the machinery: threads, Dask's graph, tables of codecs. The first run
-    of a process takes more: libraries are loaded, and NumPy does little work until it pays to load compiled loops. Seconds
-    are those of the machine on which costs were measured.
+    The forecast of memory is no lower than what is measured, and at most twice that, or 32 MiB where it is small: images of
+    any size, made larger or smaller, with no more workers than there are processors. It is more for pixels that compress to
+    next to nothing, which no header tells: those of one color, or that an enlargement repeats.
+
+    It is the memory of ``explain()``, which ``memory_limit`` bounds, with the arrays that are handed out and the machinery:
+    threads, Dask's graph, tables of codecs; 4 MiB and 3 for each worker, 16 MiB at most. The first run of a process takes
+    more: libraries are loaded, and NumPy does little work until it pays to load compiled loops. Seconds are those of the
+    machine on which costs were measured.
 
     Raises ``MemoryBudgetError`` where no plan fits ``memory_limit``, and ``ArgumentError`` for what a format cannot hold.
 
@@ -72,10 +81,11 @@ def estimate(*images: Image, sink: str | Sequence[Saved] | None = None, **option
         format, own = one if isinstance(one, tuple) and len(one) == 2 and isinstance(one[1], Mapping) else (one, {})
         shared = {} if format is None and any(named) else given  # an array beside what is saved has no options
         sinks.append(sink_of(image._foreseen(format, {**shared, **own}, "estimate")))
-    made = plan([image._node for image in images], config.settings(**engine), sinks)
+    settings = config.settings(**engine)
+    made = plan([image._node for image in images], settings, sinks)
     forecast = made.forecast
     return Estimate(
-        peak_bytes=forecast.peak_bytes + forecast.handed_bytes + MACHINERY,
+        peak_bytes=forecast.peak_bytes + forecast.handed_bytes + machinery(settings.workers),
         read_bytes=forecast.read_bytes,
         seconds=forecast.seconds,
         tasks=forecast.tasks,

@@ -671,8 +671,8 @@ class Image(Collection):
 
         ``sink`` is the format that it is saved in (``"tiff"``), None for an array; ``costs=False`` leaves out what depends
         on the machine. Keywords are those of ``imgrs.options`` and, with ``sink``, those that ``save`` takes
-        (``pyramid=True``). Memory is that of the engine's arrays; ``imgrs.estimate`` adds 16 MiB for the machinery, and
-        arrays that are handed out.
+        (``pyramid=True``). Memory is that of the engine's arrays; ``imgrs.estimate`` adds up to 16 MiB for the machinery,
+        and arrays that are handed out.
 
         >>> import imgrs
         >>> print(imgrs.new("L", (40, 30), 7).blur(2).explain(optimizer="off", costs=False))

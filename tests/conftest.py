@@ -99,7 +99,7 @@ def trial() -> Iterator[Trial]:
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The pictures whose peaks are measured, in every form; removed in the end, as it is large."""
     folder = tmp_path_factory.mktemp("peaks")
-    for side in (peaks.SMALL, peaks.SIDE):
+    for side in peaks.SIDES:
         peaks.made(folder, side)
     yield folder
     shutil.rmtree(folder)

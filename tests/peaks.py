@@ -27,6 +27,10 @@ from imgrs.image import Image
 
 SIDE, SMALL = 6000, 700
 """Pixels a side of the image that is measured, and of the one that is run first."""
+TINY = 100
+"""Pixels a side of the image that is run first where a small one is measured."""
+SIDES = (TINY, 500, SMALL, 1000, 2000, SIDE)
+"""Pixels a side of all images."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,10 @@ class Job:
     make: Callable[[Image], Sequence[Image]]
     sink: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    small: bool = False
-    """Whether the source has ``SMALL`` pixels a side, whatever is measured."""
+    side: int = SIDE
+    """Pixels a side of the source that is measured."""
 
     def opened(self, folder: Path, side: int) -> Image:
-        side = SMALL if self.small else side
         if self.source == "array":
             return imgrs.fromarray(np.load(folder / f"{side}.npy"))
         return imgrs.open(folder / f"{side}.{self.source}")
@@ -130,13 +133,46 @@ JOBS: dict[str, Job] = {
     "scratch": Job("png", _one(lambda img: img.rotate(33)), "tif", {"memory_limit": "100MiB"}),
 }  # fmt: skip
 """Pipelines by name."""
+
+
+def _times(img: Image, times: int) -> Image:
+    """Larger by so much; across by a little more, so that tiles do not end where pixels do."""
+    return img.resize((times * img.width + 1, times * img.height))
+
+
 SMALL_JOBS: dict[str, Job] = {
-    f"{source} enlarged to {sink}": Job(
-        source, _one(lambda img: img.resize((6000, 4500)).blur(3)), sink, {}, small=True
-    )
-    for source, sink in (("jpg", "jpg"), ("tif", "tif"), ("png", "jpg"))
-}
-"""Sources of half a megapixel that are made large: what they make is smooth, and compresses far better than most."""
+    "TIFF enlarged to TIFF": Job("tif", _one(lambda img: _times(img, 12)), "tif", side=500),
+    "TIFF enlarged to PNG": Job("tif", _one(lambda img: _times(img, 12)), "png", side=500),
+    "PNG enlarged to JPEG": Job("png", _one(lambda img: _times(img, 12).blur(3)), "jpg", side=500),
+    "JPEG enlarged to JPEG": Job("jpg", _one(lambda img: _times(img, 12).blur(3)), "jpg", side=500),
+    "JPEG enlarged to PNG": Job("jpg", _one(lambda img: _times(img, 12).brightness(20)), "png", side=500),
+    "enlarged to an array": Job("array", _one(lambda img: _times(img, 12).blur(3)), side=500),
+    "enlarged to Zarr": Job("png", _one(lambda img: _times(img, 12).blur(3)), "zarr", side=500),
+    "enlarged to a pyramid": Job("png", _one(lambda img: _times(img, 12).blur(3)), "dzi", side=500),
+    "enlarged and graded": Job("tif", _one(lambda img: _grade(_times(img, 12))), "tif", side=500),
+    "enlarged and rotated": Job("jpg", _one(lambda img: _times(img, 12).rotate(20)), "tif", side=500),
+    "enlarged twice": Job("png", lambda img: [_times(img, 12).blur(3), _times(img, 6)], "tif", side=500),
+    "enlarged by one worker": Job("png", _one(lambda img: _times(img, 12)), "png", {"workers": 1}, side=500),
+    "enlarged to 100 megapixels": Job("tif", _one(lambda img: _times(img, 10)), "tif", side=1000),
+    "enlarged to a wide JPEG": Job("jpg", _one(lambda img: _times(img, 10).blur(3)), "jpg", side=1000),
+    "noise enlarged to PNG": Job("noise.tif", _one(lambda img: _times(img, 3)), "png", side=2000),
+    "noise enlarged to TIFF": Job("noise.tif", _one(lambda img: _times(img, 3).blur(3)), "tif", side=2000),
+    "noise to PNG": Job("noise.tif", _one(lambda img: img.brightness(20)), "png", side=2000),
+    "noise to Zarr": Job("noise.tif", _one(lambda img: _times(img, 2)), "zarr", side=2000),
+    "half a megapixel": Job("tif", _one(_grade), "tif", side=700),
+    "a megapixel": Job("png", _one(_grade), "jpg", side=1000),
+    "a megapixel rotated": Job("jpg", _one(lambda img: img.rotate(33)), "png", side=1000),
+    "four megapixels": Job("tif", _one(_grade), "tif", side=2000),
+    "four megapixels from PNG": Job("png", _one(_grade), "png", side=2000),
+    "four megapixels of JPEG": Job("jpg", _one(_grade), "jpg", side=2000),
+    "four megapixels in strips": Job("restarts.jpg", _one(_grade), "jpg", side=2000),
+    "four megapixels stretched": Job("png", _one(lambda img: img.auto_contrast()), "tif", side=2000),
+    "four megapixels halved": Job("tif", _one(lambda img: img.resize((img.width // 2, img.height // 2))), "tif", side=2000),
+    "four megapixels doubled": Job("restarts.jpg", _one(lambda img: _times(img, 2)), "png", side=2000),
+    "four megapixels blurred": Job("tif", _one(lambda img: img.blur(20)), "tif", side=2000),
+    "four megapixels of Zarr": Job("zarr", _one(_grade), "zarr", side=2000),
+}  # fmt: skip
+"""Small sources, enlarged or not; what an enlargement makes is smooth, and compresses far better than most."""
 
 
 def picture(side: int) -> npt.NDArray[np.uint8]:
@@ -160,6 +196,9 @@ def made(folder: Path, side: int) -> None:
     image = imgrs.fromarray(pixels)
     for name in ("tif", "png", "zarr", "qoi"):
         image.save(folder / f"{side}.{name}")
+    if side < SIDE:
+        noise = np.random.default_rng(1).integers(0, 256, pixels.shape, np.uint8)
+        imgrs.fromarray(noise).save(folder / f"{side}.noise.tif")
     image.crop((0, 0, side // 3, side // 3)).save(folder / f"{side}.jp2")  # a slow one
     tifffile.imwrite(folder / f"{side}.strips.tif", pixels, photometric="rgb", rowsperstrip=64, compression="zlib")
     tifffile.imwrite(folder / f"{side}.plain.tif", pixels, photometric="rgb")
@@ -212,8 +251,8 @@ def _ready(name: str, folder: Path) -> tuple[Job, Sequence[Image]]:
     compiled.WORTH = 0  # loops are loaded at once, also for little work
     small = replace(job, options={"chunks": (256, 256)})
     for _ in range(2):
-        small.run(small.images(folder, SMALL), folder / "small")
-    images = job.images(folder, SIDE)
+        small.run(small.images(folder, SMALL if job.side == SIDE else TINY), folder / "small")
+    images = job.images(folder, job.side)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     return job, images
@@ -246,7 +285,7 @@ def main(folder: str, *names: str) -> None:
     where = Path(folder)
     if not where.exists():
         where.mkdir(parents=True)
-        for side in (SMALL, SIDE):
+        for side in SIDES:
             made(where, side)
     for name in names or JOBS | SMALL_JOBS:
         peak = measured(name, where)

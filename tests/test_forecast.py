@@ -1,4 +1,4 @@
-"""What a run will take, told before: no less than is measured, and for most jobs at most twice as much."""
+"""What a run will take, told before: no less than is measured, and at most twice as much."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from 
 
 
 @linux
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", JOBS | SMALL_JOBS)
 def test_the_forecast_is_no_less_than_the_peak_and_at_most_twice(name: str, pictures: Path) -> None:
     most = 0
     for _ in range(TRIES):
@@ -39,13 +39,6 @@ def test_the_forecast_is_no_less_than_the_peak_and_at_most_twice(name: str, pict
         if peak.forecast <= 2 * max(most, MEANT):
             break
     assert peak.forecast <= 2 * max(most, MEANT)
-
-
-@linux
-@pytest.mark.parametrize("name", SMALL_JOBS)
-def test_the_forecast_is_no_less_than_the_peak_of_what_is_enlarged(name: str, pictures: Path) -> None:
-    peak = peaks.measured(name, pictures)
-    assert peak.forecast >= peak.measured
 
 
 @pytest.fixture
@@ -122,16 +115,17 @@ def test_an_estimate_is_a_frozen_record_of_numbers(photo_tiff: Path) -> None:
 
 
 @pytest.mark.usefixtures("usual_options")
-def test_an_estimate_counts_16_mib_more_than_explain_shows() -> None:
+@pytest.mark.parametrize(("workers", "machinery"), [(1, 7), (2, 10), (4, 16), (32, 16)])
+def test_an_estimate_counts_the_machinery_beside_what_explain_shows(workers: int, machinery: int) -> None:
     img = imgrs.new("RGB", (8000, 6000), (1, 2, 3)).blur(2)
-    options: dict[str, Any] = {"memory_limit": "256MiB", "workers": 2}
+    options: dict[str, Any] = {"memory_limit": "1GiB", "workers": workers}
     told = re.search(r"memory +([\d.]+) MiB at the peak", img.explain(sink="tiff", **options))
     assert told is not None
     files, arrays = (imgrs.estimate(img, sink=sink, **options).peak_bytes / 2**20 for sink in ("tiff", None))
-    assert files == pytest.approx(float(told[1]) + 16, abs=0.06)
+    assert files == pytest.approx(float(told[1]) + machinery, abs=0.06)
     told = re.search(r"memory +([\d.]+) MiB at the peak", img.explain(**options))
     assert told is not None
-    assert arrays == pytest.approx(float(told[1]) + 16 + img.nbytes / 2**20, abs=0.06)
+    assert arrays == pytest.approx(float(told[1]) + machinery + img.nbytes / 2**20, abs=0.06)
 
 
 def test_arrays_that_are_handed_out_are_part_of_the_estimate() -> None:
@@ -197,8 +191,8 @@ def test_explain_and_estimate_with_the_options_of_a_save_are_about_its_plan(
 def test_estimates_of_several_saves_have_options_for_all_and_for_one() -> None:
     img = imgrs.new("RGB", (4000, 3000), (1, 2, 3)).blur(2)
     small = img.resize(width=1000)
-    one = imgrs.estimate(img, small, sink=[("tiff", {"tile": 64}), ("tiff", {"tile": 128})])
-    assert one == imgrs.estimate(img, small, sink=["tiff", ("tiff", {"tile": 128})], tile=64)
+    one = imgrs.estimate(img, small, sink=[("tiff", {"tile": 64}), ("tiff", {"tile": 2048})])
+    assert one == imgrs.estimate(img, small, sink=["tiff", ("tiff", {"tile": 2048})], tile=64)
     assert one != imgrs.estimate(img, small, sink="tiff", tile=64)
     assert imgrs.estimate(img, small, sink=["tiff", None], tile=64).tasks > 0
 

@@ -186,8 +186,9 @@ class WholeEncoder(Encoder):
         """The file's bytes for all ``pixels``, a (height, width, bands) array."""
 
 
-LOSSLESS, LOSSY = 0.5, 0.3
-"""What comes out of encoding, as a share of the bytes of the pixels: of photographs; and of noise as JPEG of quality 75."""
+LOSSLESS, LOSSY = 0.45, 0.3
+"""What comes out of encoding, as a share of the bytes of the pixels: of photographs, nearly, as the rest may wait in a file;
+and of noise as JPEG of quality 75."""
 
 
 class TileEncoder(Encoder):
@@ -212,7 +213,7 @@ class TileEncoder(Encoder):
 
     @property
     def share(self) -> float:
-        """What encoding gives, as a share of the bytes of the pixels: half, as a rule, where nothing is lost.
+        """What encoding gives, as a share of the bytes of the pixels: about half where nothing is lost.
 
         Of samples of more than 8 bits the last ones are noise, which does not become less.
         """

@@ -89,10 +89,11 @@ def _quickest(
     if smallest.forecast.peak_bytes <= settings.memory_limit:
         return smallest
     need = smallest.forecast.peak_bytes
+    more = need // 2 if smallest.forecast.shared_bytes else need // 8  # tasks share more where there is room
     fewer = f", or fewer workers than {settings.workers}" if settings.workers > 1 else ""
     raise MemoryBudgetError(
         f"no plan fits memory_limit={_given(settings.memory_limit)}: the smallest needs about {_mib(need)}; "
-        f'set memory_limit="{_mib(need + (need >> 3))}"{fewer}'
+        f'set memory_limit="{_mib(need + more)}"{fewer}'
     )
 
 
