@@ -41,8 +41,8 @@ LAG = 64 << 20
 BLOCK = 1 << 20
 """Bytes that Pillow reads at a time; by itself it would ask for 64 KiB."""
 STREAMED = 384 << 20
-"""Bytes of pixels above which a file without restart markers is decoded in strips. A smaller one is decoded sooner whole: cutting
-it takes nearly as long as decoding it, and pays in memory only."""
+"""Bytes of pixels above which a file without restart markers is decoded in strips: cutting it takes nearly as long as
+decoding it, so that a smaller one is decoded sooner whole."""
 TAIL = 64 << 10
 """Bytes at the end of a file in which its end marker is looked for first."""
 
