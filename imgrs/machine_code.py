@@ -1,4 +1,4 @@
-"""Machine code of loops: made by numba once, kept on disk, and loaded from there without numba.
+"""Machine code of loops: made by numba once, kept on disk, and loaded from there without numba; or assembled by LLVM.
 
 Importing numba and calling a first function from its own cache takes half a second and 70 MiB; loading an object file by LLVM
 takes some milliseconds. A file is named by a digest of all that it was made from: the loop and those that it calls, the
@@ -80,17 +80,18 @@ def machine_code(function: Function, kinds: Signature) -> Function:
 
 
 def assembled(name: str, text: str, takes: Sequence[Any]) -> Callable[..., None]:
-    """A function written in LLVM's language, called by ``name``; ``takes`` are its arguments as ctypes has them.
+    """A function written in LLVM's language; ``takes`` are its arguments as ctypes has them. A name stands for one text.
 
     Its calls let other threads run meanwhile.
     """
     from llvmlite import binding
 
     with _loading:
-        _engine()  # which makes LLVM ready
-        module = binding.parse_assembly(text)
-        module.verify()
-        address = _loaded(name, _machine().emit_object(module))
+        address = _engine().get_function_address(name)
+        if not address:
+            module = binding.parse_assembly(text)
+            module.verify()
+            address = _loaded(name, _machine().emit_object(module))
     function: Callable[..., None] = ctypes.CFUNCTYPE(None, *takes)(address)
     return function
 

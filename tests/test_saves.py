@@ -374,7 +374,8 @@ def test_of_pixels_that_do_not_compress_little_stays_in_memory_until_its_turn(su
     most, whole = 2 << 20, Encode(encoder, False)(spec.region, [noise])
     parted = Encode(encoder, False, most=most, folder=str(tmp_path))(spec.region, [noise])
     assert 0 < sum(len(data) for _, data in parted.tiles) <= most < sum(len(data) for _, data in whole.tiles)
-    assert [*parted.tiles, *(parted.further or ())] == whole.tiles
+    assert parted.further is not None
+    assert parted.tiles == whole.tiles[: len(parted.tiles)]
     for name, made in (("whole", whole), ("parted", parted)):
         start = encoder.begin(str(tmp_path / name))
         end, placed = Place(encoder, str(tmp_path / name), start)(made)

@@ -23,8 +23,10 @@ LARGE = 32 << 20
 do not depend on what a process has loaded."""
 BLOCK = 1 << 16
 """Bytes that have codes of their own. Noise differs from place to place; the head of a block takes some 100 bytes."""
-_PIECE = 1 << 14
-"""Bytes of each of the two pieces of the sample."""
+_PIECES, _PIECE = 4, 1 << 13
+"""The sample: how many pieces, and how many bytes of each."""
+_APART = 0.618_034
+"""From one piece to the next, as a share of the data: no fraction of it, for rows are many times as long as others."""
 
 _END, _SYMBOLS = 256, 257
 """The symbol behind the last byte of a block; and how many there are."""
@@ -73,7 +75,7 @@ def zlib_data(data: bytes, level: int, image_bytes: int) -> bytes:
 
 def _is_noise(data: Bytes, level: int) -> bool:
     """Whether codes alone leave no more of a sample than ISA-L does."""
-    starts = (len(data) - _PIECE) // 4, 3 * (len(data) - _PIECE) // 4
+    starts = [int(i * _APART % 1 * (len(data) - _PIECE)) for i in range(1, 1 + _PIECES)]
     pieces = [data[start : start + _PIECE] for start in starts]
     return sum(len(coded(piece)) for piece in pieces) <= sum(len(isal_zlib.compress(piece, level)) for piece in pieces)
 

@@ -188,7 +188,7 @@ class WholeEncoder(Encoder):
 
 LOSSLESS, LOSSY = 0.45, 0.3
 """What comes out of encoding, as a share of the bytes of the pixels: of photographs, nearly, as the rest may wait in a file;
-and of noise as JPEG of quality 75."""
+and of noise as JPEG up to quality 90, whatever waits."""
 
 
 class TileEncoder(Encoder):

@@ -53,7 +53,7 @@ class JpegEncoder(TileEncoder):
 
     @property
     def share(self) -> float:
-        return LOSSY if self.options.get("quality", 75) <= 90 else LOSSLESS
+        return LOSSY if self.options["quality"] <= 90 else LOSSLESS
 
     def begin(self, path: str) -> int:
         blocks = self._across * (self.unit[1] // self._block[1])
@@ -80,7 +80,7 @@ class JpegEncoder(TileEncoder):
             return self._file(pixels, coding)
         import imagecodecs
 
-        quality, sampling = self.options.get("quality", 75), _NAMES[self._block]
+        quality, sampling = self.options["quality"], _NAMES[self._block]
         if self.spec.bands == 1:
             pixels, sampling = pixels[..., 0], None
         return bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(pixels), level=quality, subsampling=sampling))

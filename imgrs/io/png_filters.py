@@ -61,15 +61,14 @@ def _left(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     return total
 
 
-def unfiltered(rows: Bytes, above: Bytes, pixel: int, image_bytes: int) -> Bytes:
+def unfiltered(rows: Bytes, above: Bytes, pixel: int) -> Bytes:
     """Rows of bytes from rows that a filter leaves, each behind its filter's number; ``pixel`` is in bytes.
 
-    ``above`` is the row above the first, zeros where there is none. ``image_bytes`` says how much of it there is in all.
-    Raises ``ValueError`` for a filter that does not exist.
+    ``above`` is the row above the first, zeros where there is none. Raises ``ValueError`` for a filter that does not exist.
     """
     if rows[:, 0].max() > _PAETH:
         raise ValueError(f"bad filter {rows[:, 0].max()}")
-    if _load.pays(image_bytes):
+    if _load.pays(rows.size):
         return by_slants(rows, above, pixel)
     return by_libpng(rows, above, pixel)
 

@@ -1,7 +1,7 @@
 """Reading PNG from the top down, in strips, so that memory does not grow with the image.
 
-A strip of filtered rows is wrapped as a small PNG after the row above it, for libpng to unfilter. Palettes, low depths
-and colors that stand for transparency are then given their meaning by Pillow, strip by strip, as for any PNG.
+Rows are unfiltered below the last one of the strip above. Palettes, low depths and colors that stand for transparency are
+then given their meaning by Pillow, strip by strip, as for any PNG.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEEP = {0: (1, False, "gray"), 2: (3, False, "srgb"), 4: (2, True, "gray"), 6: (4, True, "srgb")}
 """Bands, alpha and encoding of 16-bit images, by color type."""
 _PALETTE = 3
-_WIDEST = 1_000_000  # libpng's own limit
+_WIDEST = 1_000_000
+"""Pixels of a row, and rows, that libpng takes, at most."""
 
 
 class PngReader(PillowReader):
@@ -84,7 +85,7 @@ class PngReader(PillowReader):
         width, _, self._bits, self._color, _, _, interlaced = struct.unpack(">IIBBBBB", head)
         self._pixel = max(1, _SAMPLES.get(self._color, 1) * self._bits // 8)
         self._row_bytes = -(-width * _SAMPLES.get(self._color, 1) * self._bits // 8)
-        self._rows = max(1, min(self.spec.height, STRIP // self._row_bytes))
+        self._rows = max(1, min(self.spec.height, STRIP // self._row_bytes, _WIDEST - 1))
         self._strip_bytes: int | None = None
         claimed = (1 + self._row_bytes) * self.spec.height
         name, size = self.resource.name, self.resource.size
@@ -120,8 +121,8 @@ class PngReader(PillowReader):
             if self._rows < self.spec.height:
                 inflated = one_ahead(inflated)  # inflating takes about as long as unfiltering
             for filtered in inflated:
-                rows = unfiltered(filtered, above, self._pixel, self._row_bytes * self.spec.height)
-                above = rows[-1]
+                rows = unfiltered(filtered, above, self._pixel)
+                above = rows[-1].copy()
                 yield self._meant(rows, ahead)
 
     def _inflated(self, ahead: list[tuple[bytes, bytes]]) -> Iterator[Bytes]:

@@ -108,6 +108,8 @@ def sums_by_steps(pixels: Pixels) -> Pixels:
     """The same by vectors, of pixels of at most half of one."""
     pixels = np.ascontiguousarray(pixels)
     out = np.empty(pixels.shape, pixels.dtype)
+    if not out.size:
+        return out
     _sums(pixels.shape[2], pixels.itemsize)(pixels.ctypes.data, out.ctypes.data, *pixels.shape[:2])
     return out
 

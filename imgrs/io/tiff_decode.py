@@ -1,6 +1,6 @@
 """What the bytes of a TIFF's tile or strip decode to: samples as they are stored, before they are given a meaning.
 
-imagecodecs decodes, into buffers of the size that the tables promise, so that a lying stream is refused before it takes
+imagecodecs decodes, and ISA-L inflates, no more than the tables promise, so that a lying stream is refused before it takes
 memory. LZW goes through libtiff, in Pillow: imagecodecs' own ends the process on damaged data. The decoders of LERC and
 JPEG XR do, too, and run apart.
 """

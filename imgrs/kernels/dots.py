@@ -47,7 +47,7 @@ _FUNCTION = string.Template(
     declare <16 x i32> @llvm.smin.v16i32(<16 x i32>, <16 x i32>)
     declare i64 @llvm.umin.i64(i64, i64)
 
-    define void @across(ptr %source, i64 %source.step, ptr %target, i64 %target.step, i64 %rows, i64 %groups, i64 %steps,
+    define void @across_$precision(ptr %source, i64 %source.step, ptr %target, i64 %target.step, i64 %rows, i64 %groups, i64 %steps,
                         ptr %starts, i64 %start.step, ptr %gathers, ptr %within, ptr %weights, i64 %pixels.step, ptr %kept,
                         i64 %folds, ptr %moves) {
     entry:
@@ -299,7 +299,7 @@ def _ones(counts: Numbers) -> npt.NDArray[np.uint64]:
 def _function(precision: int) -> Callable[..., None]:
     address, number = ctypes.c_void_p, ctypes.c_int64
     takes = (address, number, address, number, number, number, number, address, number, address, address, address)
-    return assembled("across", _text(precision), (*takes, number, address, number, address))
+    return assembled(f"across_{precision}", _text(precision), (*takes, number, address, number, address))
 
 
 def _text(precision: int) -> str:
@@ -323,4 +323,4 @@ def _text(precision: int) -> str:
             parts["products"].append(
                 f"{next_} = {call}(<16 x i32> {sum_}, <16 x i32> %samples{row}, <16 x i32> %weight{part})"
             )
-    return _FUNCTION.substitute({name: "\n".join(lines) for name, lines in parts.items()}, last=_ROWS - 1, count=_ROWS)
+    return _FUNCTION.substitute({name: "\n".join(lines) for name, lines in parts.items()}, last=_ROWS - 1, count=_ROWS, precision=precision)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import string
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -89,7 +88,6 @@ _KEPT = {bands: np.tile(np.arange(bands) == bands - 1, 64 // bands).astype(np.ui
 _NONE_KEPT = np.zeros(64, np.uint8)
 
 _load = Load(64, LLVM)
-_lock = threading.Lock()
 
 
 def pays(pixels: npt.NDArray[Any], out: npt.NDArray[Any], table: npt.NDArray[Any]) -> bool:
@@ -106,8 +104,7 @@ def apply(pixels: Bytes, table: Bytes, colors: int, out: Bytes) -> None:
     """
     height, width, bands = pixels.shape
     kept = _NONE_KEPT if colors == bands else _KEPT[bands]
-    with _lock:
-        function = _function(_lanes())
+    function = _function(_lanes())
     table = np.ascontiguousarray(table)
     row, addresses = width * bands, (pixels.ctypes.data, out.ctypes.data)
     steps = pixels.strides[0], out.strides[0]

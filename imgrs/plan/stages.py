@@ -236,13 +236,14 @@ class Stage:
     def waiting_bytes(self, workers: int, in_order: bool) -> int:
         """Bytes of what tasks made that waits until others are done, beside what tasks hold that are being done.
 
-        Encoded tiles wait for their places: while each worker makes one, at most one for each is done and waits, as a worker
-        that is two ahead waits for the others. Where tiles do not begin ``in_order``, it may be all that the window has.
+        Encoded tiles wait for their places: all of a window but that which the others wait for, and where tiles begin
+        ``in_order``, that which comes a round after it.
         Smaller copies wait for those that make still smaller ones of them.
         """
         if self.kind != "output" or self.sink.anywhere or self.tasks == 1:
             return 0
-        tiles = 0 if self.sink.scattered else workers * (1 if in_order else WAITING_PER_WORKER)
+        window = WAITING_PER_WORKER * workers
+        tiles = 0 if self.sink.scattered else max(window - 2, workers) if in_order else window
         encoded = min(self.tasks, tiles) * self.encoded_bytes
         return encoded + (self._rest_bytes if self.sink.levels > 1 else 0)
 

@@ -21,6 +21,10 @@ from imgrs.run.journal import Entry, Journal
 from imgrs.types import Pixels, Region
 
 
+PIECE = 1 << 20
+"""Bytes that are read back at a time, about."""
+
+
 class Encoded(NamedTuple):
     """What a task encoded, and the smallest copy that it made, for the next ones to be made of; None at the top."""
 
@@ -33,7 +37,7 @@ class Encoded(NamedTuple):
 
 
 class Further:
-    """Encoded tiles in a file without a name, which goes when nobody holds it."""
+    """Encoded tiles in a file without a name, which goes once it is read, or nobody holds it."""
 
     def __init__(self, folder: str) -> None:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # it is read in another task, which lets go of it
@@ -44,10 +48,17 @@ class Further:
             self._file.write(data)
             self._sizes.append((number, len(data)))
 
-    def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        self._file.seek(0)
-        for number, size in self._sizes:
-            yield number, self._file.read(size)
+    def read(self) -> Iterator[list[tuple[int, bytes]]]:
+        """The tiles, some at a time; once."""
+        with self._file:
+            self._file.seek(0)
+            tiles: list[tuple[int, bytes]] = []
+            for number, size in self._sizes:
+                tiles.append((number, self._file.read(size)))
+                if sum(len(data) for _, data in tiles) > PIECE:
+                    yield tiles
+                    tiles = []
+            yield tiles
 
 
 def job_of(level: int, region: Region) -> str:
@@ -77,8 +88,8 @@ class Place:
         """
         before = next((result[0] for result in after if isinstance(result, tuple)), self.start)
         offset, placed = self.encoder.place(self.path, before, made.tiles)
-        for tile in made.further or ():
-            offset, more = self.encoder.place(self.path, offset, [tile])
+        for tiles in made.further.read() if made.further is not None else ():
+            offset, more = self.encoder.place(self.path, offset, tiles)
             placed += more
         if self.journal is not None:
             self.journal.record(Entry(made.job, offset, placed), self.encoder, made.rest)
