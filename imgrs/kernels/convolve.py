@@ -142,12 +142,33 @@ def _along(pixels: Array, taps: Array, axis: int) -> Array:
 separable: Exact[[Array, Array], Array] = Exact(_separable_plain, _separable_fast)
 
 
+@part
+def _weigh(source: Array, at: Any, shifts: Array, weights: Array, n: Any, acc: Array) -> None:
+    # acc[i] = sum over k of weights[k] * source[at + shifts[k] + i], four at a time, as above.
+    f, size, k = np.float32, np.uint64(weights.size), np.uint64(0)
+    for i in range(n):
+        acc[i] = f(0)
+    while k + np.uint64(4) <= size:
+        k2, k3, k4 = k + np.uint64(1), k + np.uint64(2), k + np.uint64(3)
+        w1, w2, w3, w4 = weights[k], weights[k2], weights[k3], weights[k4]
+        a, b, c, d = at + shifts[k], at + shifts[k2], at + shifts[k3], at + shifts[k4]
+        for i in range(n):
+            s = (acc[i] + w1 * f(source[a + i])) + w2 * f(source[b + i])
+            acc[i] = (s + w3 * f(source[c + i])) + w4 * f(source[d + i])
+        k += np.uint64(4)
+    while k < size:
+        w, a = weights[k], at + shifts[k]
+        for i in range(n):
+            acc[i] = acc[i] + w * f(source[a + i])
+        k += np.uint64(1)
+
+
 @loop
 def _correlate_loop(
     flat: Array,
-    height: int,
-    stride: int,
-    width: int,
+    height: Any,
+    stride: Any,
+    width: Any,
     shifts: Array,
     weights: Array,
     offset: np.float32,
@@ -156,29 +177,26 @@ def _correlate_loop(
     out: Array,
 ) -> None:
     half, zero = np.float32(0.5), np.float32(0)
-    for y in range(height):
-        for start in range(0, width, BLOCK):
-            n = min(BLOCK, width - start)
-            for i in range(n):
-                acc[i] = zero
-            for k in range(weights.size):
-                w = weights[k]
-                source = flat[y * stride + start + shifts[k] :][:n]
-                for i in range(n):
-                    acc[i] += w * np.float32(source[i])
-            target = out[y * width + start :][:n]
+    stride, width, block = np.uint64(stride), np.uint64(width), np.uint64(BLOCK)
+    for y in range(np.uint64(height)):
+        start = np.uint64(0)
+        while start < width:
+            n = min(block, width - start)
+            _weigh(flat, y * stride + start, shifts, weights, n, acc)
+            place = y * width + start
             if limit > zero:
                 for i in range(n):
-                    target[i] = np.int32(min(max((acc[i] + offset) + half, zero), limit))
+                    out[place + i] = np.int32(min(max((acc[i] + offset) + half, zero), limit))
             else:
                 for i in range(n):
-                    target[i] = acc[i] + offset
+                    out[place + i] = acc[i] + offset
+            start += n
 
 
 def _correlate_fast(padded: Array, kernel: Array, offset: float) -> Array:
     rows, columns, bands = padded.shape
     down, across = np.nonzero(kernel)
-    shifts = (down * columns + across) * bands
+    shifts = ((down * columns + across) * bands).astype(np.uint64)
     height, width = rows - kernel.shape[0] + 1, (columns - kernel.shape[1] + 1) * bands
     out = np.empty((height, columns - kernel.shape[1] + 1, bands), padded.dtype)
     limit = limit_of(padded.dtype)
