@@ -47,9 +47,10 @@ _FUNCTION = string.Template(
     declare <16 x i32> @llvm.smin.v16i32(<16 x i32>, <16 x i32>)
     declare i64 @llvm.umin.i64(i64, i64)
 
-    define void @across_$precision(ptr %source, i64 %source.step, ptr %target, i64 %target.step, i64 %rows, i64 %groups, i64 %steps,
-                        ptr %starts, i64 %start.step, ptr %gathers, ptr %within, ptr %weights, i64 %pixels.step, ptr %kept,
-                        i64 %folds, ptr %moves) {
+    define void @across_$precision(
+        ptr %source, i64 %source.step, ptr %target, i64 %target.step, i64 %rows, i64 %groups, i64 %steps, ptr %starts,
+        i64 %start.step, ptr %gathers, ptr %within, ptr %weights, i64 %pixels.step, ptr %kept, i64 %folds, ptr %moves
+    ) {
     entry:
       %last.row = sub i64 %rows, 1
       br label %group
@@ -323,4 +324,5 @@ def _text(precision: int) -> str:
             parts["products"].append(
                 f"{next_} = {call}(<16 x i32> {sum_}, <16 x i32> %samples{row}, <16 x i32> %weight{part})"
             )
-    return _FUNCTION.substitute({name: "\n".join(lines) for name, lines in parts.items()}, last=_ROWS - 1, count=_ROWS, precision=precision)
+    texts = {name: "\n".join(lines) for name, lines in parts.items()}
+    return _FUNCTION.substitute(texts, last=_ROWS - 1, count=_ROWS, precision=precision)

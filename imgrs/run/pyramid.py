@@ -20,7 +20,6 @@ from imgrs.run.graph import Graph, Key
 from imgrs.run.journal import Entry, Journal
 from imgrs.types import Pixels, Region
 
-
 PIECE = 1 << 20
 """Bytes that are read back at a time, about."""
 
