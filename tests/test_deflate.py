@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import io
 import zlib
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -148,3 +149,17 @@ def test_streams_that_are_cut_or_changed_are_not_inflated() -> None:
             deflate.inflated(data[:length], 50_000)
     with pytest.raises(Exception, match="checksum"):
         deflate.inflated(data[:-1] + bytes([data[-1] ^ 1]), 50_000)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_tiles_and_workers_do_not_change_the_bytes_of_a_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deflate, "LARGE", 0)
+    monkeypatch.setattr("imgrs.io.png_write.STRIP", 200_000)
+    img = imgrs.fromarray((noise(1100 * 700 * 3) // 8 + np.uint8(100)).reshape(700, 1100, 3))
+    files = []
+    for chunks, workers in (((256, 256), 1), ((1024, 64), 2), ((200, 512), 3)):
+        img.save(tmp_path / name, chunks=chunks, workers=workers)
+        files.append((tmp_path / name).read_bytes())
+    assert files[0] == files[1] == files[2]
