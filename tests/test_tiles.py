@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pytest
 import pyvips
 from PIL import Image as Pillow
+from PIL import ImageCms
 
 import imgrs
 from imgrs.errors import ArgumentError, SaveError, UnsupportedFormatError
@@ -189,3 +190,21 @@ def test_options_are_checked_at_the_call(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedFormatError, match="not read"):
         DeepZoomFormat().open(BytesResource(b"<Image"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("tile_format", ["jpg", "png"])
+@pytest.mark.parametrize("name", ["a.dzi", "a.iiif"])
+def test_tiles_keep_the_color_profile(name: str, tile_format: str, tmp_path: Path) -> None:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile += bytes(70_000)  # so long that a JPEG has it in two pieces
+    Pillow.new("RGB", (300, 200), "teal").save(tmp_path / "a.tif", icc_profile=bytes(profile))
+    imgrs.open(tmp_path / "a.tif").save(tmp_path / name, tile_format=tile_format)
+    tiles = list(tmp_path.rglob(f"*.{tile_format}"))
+    assert tiles
+    for tile in tiles:
+        with Pillow.open(tile) as image:
+            assert image.info["icc_profile"] == profile
+            assert image.convert("RGB").getpixel((0, 0)) == pytest.approx((0, 128, 128), abs=2)
+    imgrs.open(tmp_path / "a.tif").save(tmp_path / name, tile_format=tile_format, metadata=False)
+    with Pillow.open(tiles[0]) as image:
+        assert "icc_profile" not in image.info

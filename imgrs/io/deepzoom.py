@@ -29,7 +29,7 @@ class DeepZoomFormat(TilesFormat):
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         levels = (max(spec.size) - 1).bit_length() + 1
-        return DeepZoomEncoder(spec, **DeepZoomEncoder.checked(self, spec, options), levels=levels)
+        return DeepZoomEncoder(spec, **DeepZoomEncoder.checked(self, spec, info, options), levels=levels)
 
 
 @dataclass(frozen=True)

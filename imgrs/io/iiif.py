@@ -35,7 +35,7 @@ class IiifFormat(TilesFormat):
         return b"iiif.io/api/image" in head
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
-        shared = IiifEncoder.checked(self, spec, options)
+        shared = IiifEncoder.checked(self, spec, info, options)
         address = options.get("id", self.usual["id"])
         if not isinstance(address, str) or "://" not in address:
             raise ArgumentError(f"save: IIIF id must be the URL at which the folder will be, got {address!r}")

@@ -5,6 +5,8 @@ What is common to Deep Zoom and IIIF: how tiles are compressed. Their names and 
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,10 +16,15 @@ import numpy as np
 from imgrs.errors import ArgumentError, UnsupportedFormatError
 from imgrs.io.files import FolderEncoder
 from imgrs.io.format import LOSSLESS, LOSSY, Choices, Format, Options, Reader
-from imgrs.io.options import check_image, check_options, check_whole
+from imgrs.io.options import check_bytes, check_image, check_options, check_whole
+from imgrs.io.png_chunks import SIGNATURE, chunk
 from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
 
+_PNG_HEAD = len(SIGNATURE) + 25
+"""Bytes of a PNG up to the end of its header."""
+_SEGMENT = 65_519
+"""The most bytes of a profile in a segment of a JPEG."""
 _SUFFIXES = {"jpg": "jpg", "jpeg": "jpg", "png": "png"}
 _KINDS = {
     "jpg": [("L", "uint8"), ("RGB", "uint8")],
@@ -40,11 +47,12 @@ class TilesEncoder(FolderEncoder):
     side: int
     suffix: str
     quality: int
+    icc_profile: bytes | None
     levels: int
 
     @classmethod
-    def checked(cls, format: Format, spec: Spec, options: Options) -> Mapping[str, Any]:
-        """The options that these formats share. Raises ``ArgumentError``."""
+    def checked(cls, format: Format, spec: Spec, info: Mapping[str, Any], options: Options) -> Mapping[str, Any]:
+        """The options that these formats share, and the color profile. Raises ``ArgumentError``."""
         name, given = format.name, {**format.usual, **options}
         check_options(name, options, format.options)
         suffix = options.get("tile_format", "png" if spec.alpha or spec.dtype == "uint16" else "jpg")
@@ -56,6 +64,7 @@ class TilesEncoder(FolderEncoder):
             "side": check_whole(name, "tile", given["tile"], 16, 1 << 14),
             "suffix": suffix,
             "quality": check_whole(name, "quality", given["quality"], 1, 100),
+            "icc_profile": check_bytes(name, "icc_profile", options.get("icc_profile", info.get("icc_profile"))),
         }
 
     @property
@@ -75,9 +84,23 @@ class TilesEncoder(FolderEncoder):
 
         tile = np.ascontiguousarray(pixels[..., 0] if self.spec.bands == 1 else pixels)
         if self.suffix == "png":
-            return bytes(imagecodecs.png_encode(tile, level=3))
+            data = bytes(imagecodecs.png_encode(tile, level=3))
+            return data if self.icc_profile is None else _png_with_profile(data, self.icc_profile)
         subsampling = None if self.spec.bands == 1 else "420"
-        return bytes(imagecodecs.jpeg8_encode(tile, level=self.quality, subsampling=subsampling))
+        data = bytes(imagecodecs.jpeg8_encode(tile, level=self.quality, subsampling=subsampling))
+        return data if self.icc_profile is None else _jpeg_with_profile(data, self.icc_profile)
+
+
+def _png_with_profile(data: bytes, profile: bytes) -> bytes:
+    """A PNG with a color profile behind its header (PNG Specification, Third Edition, 11.3.2.3)."""
+    return data[:_PNG_HEAD] + chunk(b"iCCP", b"ICC\0\0" + zlib.compress(profile)) + data[_PNG_HEAD:]
+
+
+def _jpeg_with_profile(data: bytes, profile: bytes) -> bytes:
+    """A JPEG with a color profile behind its start, in segments (ICC.1:2022, B.4)."""
+    parts = [profile[at : at + _SEGMENT] for at in range(0, len(profile), _SEGMENT)]
+    segments = (b"ICC_PROFILE\0" + bytes((i, len(parts))) + part for i, part in enumerate(parts, start=1))
+    return data[:2] + b"".join(struct.pack(">HH", 0xFFE2, 2 + len(each)) + each for each in segments) + data[2:]
 
 
 class TilesFormat(Format):
@@ -85,7 +108,7 @@ class TilesFormat(Format):
 
     is_read: ClassVar[bool] = False
     options: ClassVar[Choices] = {
-        "tile": (16, 1 << 14), "tile_format": ("jpg", "png"), "quality": (1, 100),
+        "tile": (16, 1 << 14), "tile_format": ("jpg", "png"), "quality": (1, 100), "icc_profile": bytes,
     }  # fmt: skip
     usual: ClassVar[Mapping[str, Any]] = {"tile": 256, "quality": 85}
     notes: ClassVar[Mapping[str, str]] = {"tile_format": "jpg, or png where there is alpha or 16 bits, unless given"}
