@@ -223,29 +223,33 @@ class Measured:
         As many as there are workers, but for files in strips as wide as the image that are shared once they are decoded.
         """
         workers, total = self._settings.workers, 0
-        bands = workers if stage.by_rows else 1 + -(-(workers - 1) // stage.grid.columns)
         for node in stage.order:
-            if not isinstance(node.op, Source) or not node.op.reads_regions or not self.needed[node]:
+            kept_before = node in self.slots and not (stage.kind == "keep" and node in stage.nodes)
+            if not isinstance(node.op, Source) or not node.op.reads_regions or not self.needed[node] or kept_before:
                 continue
-            needs = [rows for rows in self._rows.get(node, []) if self.stages[rows.stage] is stage]
-            if node in self.slots and not (stage.kind == "keep" and node in stage.nodes):
-                continue
-            width, height = node.op.unit
-            if not needs or not node.op.keeps_units or width < node.spec.width:
+            strips = self._strips_at_once(node, node.op, stage)
+            if strips is None:
                 return workers
-            low, high = min(rows.top for rows in needs), max(rows.bottom for rows in needs)
-            tiles = {rows.tile for rows in needs}
-            reach = max(
-                max(rows.bottom for rows in needs if rows.tile == tile)
-                - min(rows.top for rows in needs if rows.tile == tile)
-                for tile in tiles
-            )
-            rows_at_once = min(high - low, reach + (bands - 1) * -(-(high - low) // stage.grid.rows))
-            strips = -(-rows_at_once // height)
-            if (strips + 1) * height * node.spec.width * node.spec.pixel_bytes > self._room * 3 // 4:
-                return workers  # some are forgotten before all tasks have had them
             total += strips
         return min(workers, total)
+
+    def _strips_at_once(self, node: Node, source: Source, stage: Stage) -> int | None:
+        """How many strips tasks that run together need of a file; None where they do not share what they decode."""
+        needs = [rows for rows in self._rows.get(node, []) if self.stages[rows.stage] is stage]
+        width, height = source.unit
+        if not needs or not source.keeps_units or width < node.spec.width:
+            return None
+        low, high = min(rows.top for rows in needs), max(rows.bottom for rows in needs)
+        reach = 0
+        for tile in {rows.tile for rows in needs}:
+            of_tile = [rows for rows in needs if rows.tile == tile]
+            reach = max(reach, max(rows.bottom for rows in of_tile) - min(rows.top for rows in of_tile))
+        workers, grid = self._settings.workers, stage.grid
+        rows_of_tiles = workers if stage.by_rows else 1 + -(-(workers - 1) // grid.columns)
+        spread = min(high - low, reach + (rows_of_tiles - 1) * -(-(high - low) // grid.rows))
+        strips = -(-spread // height)
+        held = (strips + 1) * height * node.spec.width * node.spec.pixel_bytes
+        return strips if held <= self._room * 3 // 4 else None  # of more, some are forgotten before all have had them
 
     @property
     def shared(self) -> int:
