@@ -60,6 +60,22 @@ def test_runs_of_many_threads_share_their_workers() -> None:
         np.testing.assert_array_equal(pixels, ramp(i))
 
 
+def test_runs_of_one_worker_work_in_the_threads_that_start_them() -> None:
+    together = threading.Barrier(3)
+
+    def met(pixels: Array) -> Array:
+        together.wait(60)  # which fails unless three run at a time
+        return pixels
+
+    def work(i: int) -> Array:
+        return ramp(i).map_tiles(met).compute(workers=1, chunks=(SIDE, SIDE), scheduler="threads")
+
+    with ThreadPoolExecutor(3) as pool:
+        made = list(pool.map(work, range(6)))
+    for i, pixels in enumerate(made):
+        np.testing.assert_array_equal(pixels, ramp(i))
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_task_may_compute_an_image(workers: int) -> None:
     def blurred(pixels: Array) -> Array:

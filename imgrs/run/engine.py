@@ -177,13 +177,14 @@ def _in_processes(workers: int, graph: Graph, keys: Any, **options: Any) -> Any:
 def _threads(workers: int) -> Get:
     """Dask's threads. All runs of a process share them, so that runs started by many threads at once do not take more.
 
-    What is computed within a task, by a function of the user's, is done right there: it would wait for itself.
+    What is computed within a task, by a function of the user's, is done right there: it would wait for itself. So is a run of
+    one worker that a thread of the user's started, which is that worker; in the main thread it could not be interrupted.
     """
     import dask.config
     import dask.local
     import dask.threaded
 
-    if _inside.__dict__:
+    if _inside.__dict__ or (workers == 1 and threading.current_thread() is not threading.main_thread()):
         return functools.partial(dask.local.get_sync)
     if dask.config.get("pool", None) is not None:
         return functools.partial(dask.threaded.get, num_workers=workers)
