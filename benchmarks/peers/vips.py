@@ -65,6 +65,7 @@ def to_file(
         image.tiffsave(
             target, compression="deflate", level=options["level"], predictor="horizontal",
             tile=True, tile_width=options["tile"], tile_height=options["tile"],
+            bigtiff=image.width * image.height * image.bands > 1 << 31,
         )  # fmt: skip
 
 

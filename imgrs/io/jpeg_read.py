@@ -40,9 +40,9 @@ LAG = 64 << 20
 """Bytes that may be decoded to a file's memory before the pages are dropped from it."""
 BLOCK = 1 << 20
 """Bytes that Pillow reads at a time; by itself it would ask for 64 KiB."""
-STREAMED = 384 << 20
+STREAMED = 96 << 20
 """Bytes of pixels above which a file without restart markers is decoded in strips: cutting it takes nearly as long as
-decoding it, so that a smaller one is decoded sooner whole."""
+decoding it, so that a smaller one, such as a camera's, is decoded with half of the work whole."""
 TAIL = 64 << 10
 """Bytes at the end of a file in which its end marker is looked for first."""
 
