@@ -28,7 +28,7 @@ _PIECES, _PIECE = 4, 1 << 13
 _ALLOWED = 1.01
 """How many times as long codes alone may be: they are several times as fast."""
 _APART = 0.618_034
-"""From one piece to the next, as a share of the data: no fraction of it, for rows are many times as long as others."""
+"""From one piece to the next, as a share of the data, around its end: at no simple share, where rows of an image begin."""
 
 _END, _SYMBOLS = 256, 257
 """The symbol behind the last byte of a block; and how many there are."""
@@ -93,9 +93,10 @@ def coded(data: Bytes, last: bool = True) -> bytes:
     return out[: length[0]].tobytes()
 
 
-# The loops below work in rows of ``numbers``, for they make no arrays. ``out`` is written at a byte ``at``; ``held`` has the
-# bits that are not a whole byte yet, and ``bits`` says how many they are: unsigned, for they are shifted. The types of numbers
-# are numba's to find: Python has one of them.
+# The loops below work in rows of ``numbers``, for they make no arrays: counts, lengths and codes of symbols; values and widths
+# of what is written next; three to choose codes in; and counts, lengths and codes of the lengths. ``out`` is written at a byte
+# ``at``; ``held`` has the bits that are not a whole byte yet, and ``bits`` says how many they are: unsigned, for they are
+# shifted. The types of numbers are numba's to find: Python has one of them.
 
 
 @loop

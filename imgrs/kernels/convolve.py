@@ -146,8 +146,16 @@ separable: Exact[[Array, Array], Array] = Exact(_separable_plain, _separable_fas
 def _weigh(source: Array, at: Any, shifts: Array, weights: Array, n: Any, acc: Array) -> None:
     # acc[i] = sum over k of weights[k] * source[at + shifts[k] + i], four at a time, as above.
     f, size, k = np.float32, np.uint64(weights.size), np.uint64(0)
-    for i in range(n):
-        acc[i] = f(0)
+    if size >= np.uint64(4):
+        w1, w2, w3, w4 = weights[0], weights[1], weights[2], weights[3]
+        a, b, c, d = at + shifts[0], at + shifts[1], at + shifts[2], at + shifts[3]
+        for i in range(n):
+            s = (f(0) + w1 * f(source[a + i])) + w2 * f(source[b + i])
+            acc[i] = (s + w3 * f(source[c + i])) + w4 * f(source[d + i])
+        k = np.uint64(4)
+    else:
+        for i in range(n):
+            acc[i] = f(0)
     while k + np.uint64(4) <= size:
         k2, k3, k4 = k + np.uint64(1), k + np.uint64(2), k + np.uint64(3)
         w1, w2, w3, w4 = weights[k], weights[k2], weights[k3], weights[k4]
