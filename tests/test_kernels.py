@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 import imgrs.kernels
 from imgrs import compiled
 from imgrs.compiled import Exact, Load
-from imgrs.kernels import color, convolve, dots, lookup, move, resample, tone, warp, wide
+from imgrs.kernels import color, convolve, dots, lookup, mix, move, resample, tone, warp, wide
 from imgrs.machine_code import processor_has
 
 Array = npt.NDArray[Any]
@@ -90,6 +90,18 @@ def test_loops_equal_their_numpy_form(name: str) -> None:
         plain, fast = kernel.plain(*arguments), kernel.fast(*arguments)
         assert plain.dtype == fast.dtype
         np.testing.assert_array_equal(fast, plain)
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+@pytest.mark.parametrize("width", [1, 15, 16, 17, 50])
+def test_a_matrix_goes_to_rows_that_lie_apart_and_nowhere_else(bands: int, width: int) -> None:
+    m = np.array([[0.9, 0.3, -0.2, 5], [0.1, 0.8, 0.3, -7], [0.4, -0.1, 0.7, 0.5]], np.float32)
+    pixels = noise("uint8", (9, 70, bands))[:, 3 : 3 + width]
+    target = np.full((12, 60, bands), 7, np.uint8)
+    mix.matrix(pixels, m, target[1:10, 5 : 5 + width])
+    expected = np.full((12, 60, bands), 7, np.uint8)
+    expected[1:10, 5 : 5 + width] = color.matrix.plain(pixels, m)
+    np.testing.assert_array_equal(target, expected)
 
 
 @pytest.mark.skipif(not dots.is_able(), reason="needs a processor with AVX-512 VNNI and VBMI")

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgrs.compiled import Exact, loop, part
+from imgrs.kernels import mix
 
 Array = npt.NDArray[Any]  # the dtype is the image's
 
@@ -72,7 +73,10 @@ def _matrix_loop(flat: Array, bands: int, m: Array, limit: np.float32, planes: A
 
 
 def _matrix_fast(pixels: Array, m: Array) -> Array:
-    out = np.empty_like(pixels)
+    out = np.empty(pixels.shape, pixels.dtype)
+    if pixels.dtype == np.uint8:
+        mix.matrix(np.ascontiguousarray(pixels), m, out)
+        return out
     planes, mixed = np.empty((2, 3, BLOCK), np.float32)
     flat, bands = np.ascontiguousarray(pixels).reshape(-1), pixels.shape[2]
     _matrix_loop(flat, bands, np.ascontiguousarray(m), limit_of(pixels.dtype), planes, mixed, out.reshape(-1))
@@ -89,6 +93,16 @@ def _matrix_plain(pixels: Array, m: Array) -> Array:
 
 
 matrix: Exact[[Array, Array], Array] = Exact(_matrix_plain, _matrix_fast)
+
+
+def matrix_into(target: Array, pixels: Array, m: Array) -> None:
+    """``matrix``, written to ``target``, whose rows may lie apart."""
+    if pixels.dtype != np.uint8:
+        target[...] = matrix(pixels, m)
+    elif matrix.load.pays(pixels.size):
+        mix.matrix(pixels, m, target)
+    else:
+        target[...] = matrix.plain(pixels, m)
 
 
 def matrix_with_alpha(pixels: Array, m: Array, full: float) -> Array:

@@ -45,6 +45,12 @@ class _Weighted(Point):
     def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:
         return pixels[0] if spec.encoding == "gray" else color.matrix(pixels[0], prepared)
 
+    def apply_into(self, target: Pixels, *pixels: Pixels, spec: Spec, prepared: Any) -> None:
+        if spec.encoding == "gray":
+            target[...] = pixels[0]
+        else:
+            color.matrix_into(target, pixels[0], prepared)
+
 
 @op
 class Saturate(_Weighted):
