@@ -25,7 +25,7 @@ from imgrs.image import Image, resized
 from imgrs.instead import INSTEAD
 from imgrs.ops import verbs
 from imgrs.recipe_text import About, RecipeSource
-from imgrs.steps import FIRST, Action, Hole, ImageNeededError, Named, Step, done, names_of, rebuilt, steps_of
+from imgrs.steps import FIRST, Action, Hole, ImageNeededError, Named, Step, applied, names_of, rebuilt, steps_of
 from imgrs.verb import verb
 
 _HOLE = re.compile(r"[a-z]([a-z0-9]|_(?!_))*", re.ASCII)
@@ -73,7 +73,7 @@ class Pipeline:
         self._output = output
         self._about = about
 
-    # What it is
+    # Names and parameters
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -130,7 +130,7 @@ class Pipeline:
 
         return Pipeline(rebuilt(self._output, edited), self._about)
 
-    # What it does
+    # Applying and joining
 
     def __call__(self, *images: Any, **named: Any) -> Image:
         """The image that the steps make of ``images``: one for each hole, in the order of ``inputs``, or by its name.
@@ -139,7 +139,7 @@ class Pipeline:
         """
         made: dict[str, Image] = self._filled(images, named)
         for row in self._named.rows:
-            made[row.name] = done(row.action, [made[name] for name in row.inputs])
+            made[row.name] = applied(row.action, [made[name] for name in row.inputs])
         return made[self._named.output].copy()
 
     def save(self, source: Any, target: Any, format: str | None = None, **options: Any) -> None:
@@ -252,7 +252,8 @@ class Pipeline:
     def __getattr__(self, name: str) -> Callable[..., Pipeline]:
         """Verbs are set below, by name; what is asked for here is not there. Typed for the sake of those."""
         if name.startswith("_") or not hasattr(Image, name):
-            raise AttributeError("; ".join([f"a Pipeline has no {name!r}", *filter(None, [INSTEAD.get(name)])]))
+            hint = f"; {INSTEAD[name]}" if name in INSTEAD else ""
+            raise AttributeError(f"a Pipeline has no {name!r}{hint}")
         call = "()" if inspect.isfunction(getattr(Image, name)) else ""
         raise ImageNeededError(f"{name} needs an image: pipe(img).{name}{call}")
 
@@ -333,7 +334,7 @@ def _some(names: Mapping[str, Any]) -> str:
     return ", ".join(shown) + (f" and {len(names) - 20} more" if len(names) > 20 else "") if shown else "none"
 
 
-# Its verbs
+# The verbs of a pipeline
 
 
 def _step_of(value: Any, name: str) -> Step:

@@ -76,10 +76,10 @@ def _gives_a_statistic(action: Action, inputs: Sequence[Step]) -> bool | None:
     return None if isinstance(action, Fold) else False  # a fold from elsewhere may be either
 
 
-# What they do
+# What steps do
 
 
-def done(action: Op | Verb | None, images: list[Image]) -> Image:
+def applied(action: Op | Verb | None, images: list[Image]) -> Image:
     """An action on images: as the method of its name does it where that depends on the image."""
     match action:
         case verbs.New():
@@ -108,7 +108,7 @@ def _shrunk(image: Image, shrink: int) -> Image:
     return image.resize((-(-width // shrink), -(-height // shrink)), "box")
 
 
-# Their names
+# The names of steps
 
 
 class Named(NamedTuple):
@@ -151,7 +151,7 @@ def rebuilt(output: Step, change: Callable[[Step, tuple[Step, ...]], Step]) -> S
     return made[output]
 
 
-# Those of an image
+# The steps of an image
 
 
 def steps_of(output: Node) -> tuple[Step, dict[str, RecipeSource]]:
