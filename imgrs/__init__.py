@@ -62,6 +62,10 @@ else:
 
         return getattr(import_module(_LATER[name]), name)
 
+    def __dir__() -> list[str]:
+        """The names of the package, with those that are loaded later."""
+        return sorted({*globals(), *_LATER})
+
 
 __version__ = "0.1.0"
 

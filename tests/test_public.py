@@ -166,6 +166,13 @@ def test_what_is_loaded_later_is_there_and_loaded_no_earlier() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+def test_completion_offers_what_is_loaded_later() -> None:
+    script = "import sys, imgrs; print(*dir(imgrs)); assert 'imgrs.profile' not in sys.modules"
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert set(imgrs.__all__) <= set(shown)
+    assert shown == sorted(set(shown))
+
+
 def test_functions_are_the_verbs() -> None:
     named = {name for name, value in vars(imgrs.functions).items() if callable(value)} - {"Image"}
     assert named == set(imgrs.functions.__all__)
