@@ -161,6 +161,13 @@ def test_the_commands_of_a_page_run_and_print_what_it_shows(page: str, tmp_path:
             assert re.fullmatch(pattern, " ".join(done.stdout.split())), f"{command} prints\n{done.stdout}"
 
 
+def test_commands_that_pages_show_are_run() -> None:
+    assert {page for page in PAGES if fenced(page, "(?:sh|bash|shell)")} == {"README.md"}  # whose own are run below
+    for page in CONSOLES:
+        for block in fenced(page, "console"):
+            assert block.startswith("$ "), f"{page}: {block}"
+
+
 def test_the_page_about_the_command_line_has_every_command() -> None:
     shown = re.findall(r"^\$ imgrs(?: (\w+))? --help$", "\n".join(fenced("docs/command_line.md", "console")), re.M)
     assert shown == ["", *sorted(main.commands)]
