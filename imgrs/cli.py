@@ -264,11 +264,12 @@ def batch(steps: str, sources: tuple[str, ...], out: str, as_json: bool, **optio
 @_source
 @click.option("--sink", metavar="FORMAT", help="Explain saving in a format, and not an array.")
 @_format_options
+@_json
 @_engine
-def explain(steps: str, source: str, sink: str | None, **options: Any) -> None:
+def explain(steps: str, source: str, sink: str | None, as_json: bool, **options: Any) -> None:
     """Tell what will be done, without doing it."""
     pipeline, keywords = _pipeline(steps), _sink_options(options, sink)
-    click.echo(pipeline(_opened(source)).explain(sink, **keywords))
+    click.echo(pipeline(_opened(source)).explain(sink, as_json=as_json, **keywords))
 
 
 @main.command()
@@ -315,15 +316,16 @@ def bench(steps: str, source: str, runs: int, as_json: bool, **options: Any) -> 
 @click.option("--sink", metavar="FORMAT", help="Measure saving in a format, to a temporary file, and not an array.")
 @_format_options
 @click.option("--heat-map", metavar="FILE", help="Save where the time went as an image, a box for each tile.")
+@_json
 @_engine
 @_progress
-def profile(steps: str, source: str, sink: str | None, heat_map: str | None, **options: Any) -> None:
+def profile(steps: str, source: str, sink: str | None, heat_map: str | None, as_json: bool, **options: Any) -> None:
     """Compute, and tell what each step took."""
     pipeline, keywords = _pipeline(steps), _sink_options(options, sink)
     if heat_map is not None:
         _check_format(heat_map, None)
     made = pipeline(_opened(source)).profile(sink, **keywords)
-    click.echo(str(made))
+    click.echo(json.dumps(made.as_dict(), indent=2) if as_json else str(made))
     if heat_map is not None:
         made.heat_map().save(heat_map, progress=False)
 

@@ -666,13 +666,13 @@ class Image(Collection):
 
     # The graph
 
-    def explain(self, sink: str | None = None, costs: bool = True, **options: Any) -> str:
+    def explain(self, sink: str | None = None, costs: bool = True, as_json: bool = False, **options: Any) -> str:
         """What computing this will do, as text: the graph, the rules, the stages, bytes read, memory and tasks.
 
         ``sink`` is the format that it is saved in (``"tiff"``), None for an array; ``costs=False`` leaves out what depends
-        on the machine. Keywords are those of ``imgrs.options`` and, with ``sink``, those that ``save`` takes
-        (``pyramid=True``). Memory is that of the engine's arrays; ``imgrs.estimate`` adds up to 16 MiB for the machinery,
-        and arrays that are handed out.
+        on the machine; ``as_json=True`` gives the same as JSON, for programs. Keywords are those of ``imgrs.options`` and,
+        with ``sink``, those that ``save`` takes (``pyramid=True``). Memory is that of the engine's arrays;
+        ``imgrs.estimate`` adds up to 16 MiB for the machinery, and arrays that are handed out.
 
         >>> import imgrs
         >>> print(imgrs.new("L", (40, 30), 7).blur(2).explain(optimizer="off", costs=False))
@@ -689,13 +689,16 @@ class Image(Collection):
           reads     0 B of 0 B
           memory    ... KiB at the peak, 0 B of it kept
         """
+        import json
+
         from imgrs.plan.choose import plan
-        from imgrs.plan.explain import explain
+        from imgrs.plan.explain import as_dict, explain
         from imgrs.run.save import sink_of
 
         engine, given = config.parted(options)
         sinks = [sink_of(self._foreseen(sink, given, "explain"))]
-        return explain(plan([self._node], config.settings(**engine), sinks), costs)
+        made = plan([self._node], config.settings(**engine), sinks)
+        return json.dumps(as_dict(made, costs), indent=2) if as_json else explain(made, costs)
 
     def profile(self, sink: str | None = None, **options: Any) -> Profile:
         """Run the plan and measure it: ``print(img.profile())`` is ``explain()`` with what each op took beside its forecast.

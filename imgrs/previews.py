@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,9 +33,11 @@ class Preview(Image):
         super().__init__(node)
         self.approximate = approximate
 
-    def explain(self, sink: str | None = None, costs: bool = True, **options: Any) -> str:
+    def explain(self, sink: str | None = None, costs: bool = True, as_json: bool = False, **options: Any) -> str:
         """As ``Image.explain``, and what is approximate."""
-        text = super().explain(sink, costs, **options)
+        text = super().explain(sink, costs, as_json, **options)
+        if as_json:
+            return json.dumps({**json.loads(text), "approximate": self.approximate}, indent=2)
         return "\n  ".join((f"{text}\n\napproximate", *self.approximate)) if self.approximate else text
 
     def copy(self) -> Preview:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from imgrs.config import Settings
 from imgrs.errors import ArgumentError
 from imgrs.graph.node import Node
 from imgrs.monitor import as_dict, grid, mib
+from imgrs.plan.explain import as_dict as plan_dict
 from imgrs.plan.explain import explain
 from imgrs.plan.predict import Prediction
 from imgrs.run.spent import StageRun, TileTime
@@ -122,8 +123,17 @@ class Profile:
         return f"<imgrs.Profile {self.run.tiles} tiles in {self.run.seconds:.3f} s>"
 
     def as_dict(self) -> dict[str, Any]:
-        """The record as plain values, as ``Monitor.to_json`` has it."""
-        return as_dict(self.run)
+        """The record as plain values, as ``Monitor.to_json`` has it, and what it is compared with.
+
+        ``plan`` is what ``explain(as_json=True)`` gives, ``predicted`` what each stage was taken to cost, with ``pixels``
+        and ``seconds`` of its ops in the order of ``parts``.
+        """
+        return {
+            **as_dict(self.run),
+            "loaded": self.loaded,
+            "predicted": [asdict(one) for one in self.predicted],
+            "plan": plan_dict(self.run.plan),
+        }
 
     def heat_values(self, stage: int | None = None) -> npt.NDArray[np.float64]:
         """Seconds of each tile of a stage, (rows, columns); NaN for tiles that were not made.

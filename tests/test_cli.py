@@ -149,6 +149,17 @@ def test_explain_and_estimate_compute_nothing(photo: Path) -> None:
     assert "peak_bytes" in done("estimate", "blur(2)", photo)
 
 
+def test_explain_and_profile_print_json(photo: Path) -> None:
+    steps = "brightness(3).blur(2)"
+    found = json.loads(done("explain", steps, photo, "--sink", "tiff", "--workers", 2, "--json"))
+    same = imgrs.open(photo).brightness(3).blur(2).explain("tiff", as_json=True, workers=2)
+    assert found["graph"] == json.loads(same)["graph"]
+    assert [node["op"] for node in found["graph"]] == ["open", "brightness", "blur"]
+    measured = json.loads(done("profile", steps, photo, "--sink", "tiff", "--workers", 2, "--json", "--no-progress"))
+    assert measured["tiles"] == sum(stage["tiles"] for stage in measured["stages"]) > 0
+    assert measured["plan"]["optimized"] == found["optimized"]
+
+
 def test_explain_estimate_and_profile_take_the_options_of_a_format(photo: Path) -> None:
     tiled = ("--sink", "tiff", "-O", "tile=16", "--chunks", "20,20", "--workers", 2)
     assert "6 tiles of 32x32" in done("explain", "blur(2)", photo, *tiled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,30 @@ def stages(img: Image) -> str:
 
 def blank(side: int) -> Image:
     return imgrs.new("RGB", (side, side), (10, 20, 30))
+
+
+def test_a_plan_as_json_is_the_one_that_the_text_tells() -> None:
+    base = imgrs.new("RGB", (900, 3000), (10, 20, 30)).blur(1.5).brightness(2).contrast(1.2)
+    img = base.blend("normal", base.rotate180())
+    found = json.loads(img.explain(as_json=True, costs=False, **MACHINE))
+    text = img.explain(costs=False, **MACHINE)
+    assert list(found) == ["graph", "rules", "optimized", "stages", "forecast"]
+    assert found["graph"][1] == {
+        "number": 2, "op": "blur", "inputs": [1], "arguments": ["radius=1.5"],
+        "size": [900, 3000], "mode": "RGB", "dtype": "uint8",
+    }  # fmt: skip
+    for rule in found["rules"]:
+        assert f"  {rule['rule']} ({rule['promise']})" in text
+    for number, stage in enumerate(found["stages"], start=1):
+        (width, height), tiles = stage["tile"], stage["tiles"]
+        told = f"{number}. {', '.join(stage['makes'])}: {tiles} tiles of {width}x{height}, margin {stage['margin']}, "
+        assert told in text
+    assert f"tasks     {found['forecast']['tasks']:,}\n" in text
+    assert "seconds" not in found["forecast"]
+    assert json.loads(img.explain(as_json=True, **MACHINE))["forecast"]["workers"] == 2
+    for _ in range(100):
+        img = img.blur(1)
+    assert len(json.loads(img.explain(as_json=True, **MACHINE))["graph"]) == len(found["graph"]) + 100
 
 
 def test_a_diamond_keeps_what_both_sides_need() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,7 @@ def test_what_is_approximate_is_said(photo: Array) -> None:
         "edge_detect() at 1/8 scale",
         "histogram() at 1/8 scale",
     )
+    assert json.loads(preview.explain(as_json=True))["approximate"] == list(preview.approximate)
     assert preview.explain().splitlines()[-4:] == ["approximate", *(f"  {line}" for line in preview.approximate)]
     assert "approximate" not in imgrs.fromarray(photo).preview(50).explain()
     assert type(preview.brightness(3)) is Image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import re
 import subprocess
 import sys
@@ -57,6 +58,18 @@ def test_a_profile_is_the_plan_with_measured_against_predicted(img: imgrs.Image)
     assert found.run.tasks > found.run.tiles  # those that gather the histogram
     assert repr(found).startswith("<imgrs.Profile 36 tiles in")
     assert found.as_dict()["tiles"] == 36
+
+
+def test_a_profile_as_a_dict_has_the_plan_and_what_it_was_taken_to_cost(img: imgrs.Image) -> None:
+    found = img.profile(**OPTIONS)
+    said = json.loads(json.dumps(found.as_dict()))
+    assert said["plan"]["graph"] == json.loads(img.explain(as_json=True, **OPTIONS))["graph"]
+    assert said["loaded"] is found.loaded
+    assert len(said["plan"]["stages"]) == len(said["predicted"]) == len(said["stages"])
+    for predicted, stage, cost in zip(said["predicted"], said["stages"], found.predicted, strict=True):
+        assert predicted["seconds"] == list(cost.seconds)
+        ops = [part for part in stage["parts"] if part["kind"] in ("op", "decode", "join")]
+        assert len(predicted["pixels"]) == len(ops)
 
 
 def test_predictions_of_parts_add_up_to_the_planners(img: imgrs.Image) -> None:

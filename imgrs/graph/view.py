@@ -1,16 +1,34 @@
-"""A graph for other tools: networkx, and DOT for Graphviz."""
+"""A graph for other tools: plain values for JSON, networkx, and DOT for Graphviz."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imgrs.graph.node import Node, walk
 from imgrs.graph.text import arguments
 
 if TYPE_CHECKING:
     import networkx
+
+
+def plain(outputs: Sequence[Node]) -> list[dict[str, Any]]:
+    """The nodes as plain values, numbered and with their arguments as the listing has them; ``size`` is (width, height)."""
+    order = walk(outputs)
+    number = {node: i for i, node in enumerate(order, start=1)}
+    return [
+        {
+            "number": number[node],
+            "op": node.op.name,
+            "inputs": [number[other] for other in node.inputs],
+            "arguments": arguments(node.op),
+            "size": list(node.spec.size),
+            "mode": node.spec.mode,
+            "dtype": node.spec.dtype,
+        }
+        for node in order
+    ]
 
 
 def to_networkx(outputs: Sequence[Node]) -> networkx.MultiDiGraph[int]:

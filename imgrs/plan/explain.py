@@ -1,15 +1,18 @@
-"""A plan as text: what the graph was, what the rules made of it, and what running it will take."""
+"""A plan as text or plain values: what the graph was, what the rules made of it, and what running it will take."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from imgrs.cache import Cache
 from imgrs.graph.rewrite import Firing
 from imgrs.graph.text import listing
+from imgrs.graph.view import plain
 from imgrs.plan.caching import entry
-from imgrs.plan.stages import Plan, Stage
+from imgrs.plan.stages import Grid, Plan, Stage
 from imgrs.sizes import size_text
 from imgrs.types import Region
 
@@ -28,23 +31,65 @@ def explain(plan: Plan, costs: bool = True) -> str:
     return "\n\n".join(parts)
 
 
+def as_dict(plan: Plan, costs: bool = True) -> dict[str, Any]:
+    """What ``explain`` tells, as plain values for JSON: sides in pixels, memory and reads in bytes, time in seconds.
+
+    Nodes are all there, also where the text leaves out the middle.
+    """
+    forecast = dataclasses.asdict(plan.forecast)
+    if costs:
+        forecast["workers"] = plan.settings.workers
+    else:
+        del forecast["seconds"]
+    return {
+        "graph": plain(plan.before),
+        "rules": [
+            {"rule": rule, "promise": promise, "times": count} for (rule, promise), count in _fired(plan.trace).items()
+        ],
+        "optimized": plain(plan.after),
+        "stages": [_stage_dict(stage, plan) for stage in plan.stages],
+        "forecast": forecast,
+    }
+
+
+def _stage_dict(stage: Stage, plan: Plan) -> dict[str, Any]:
+    grid = stage.grid
+    return {
+        "kind": stage.kind,
+        "makes": [node.op.name for node in stage.nodes],
+        "image": [grid.width, grid.height],
+        "tile": list(_clipped(grid)),
+        "tiles": grid.count,
+        "tasks": stage.tasks,
+        "margin": _margin(stage),
+        "in_scratch_files": _in_scratch_files(stage, plan),
+        "reason": stage.reason,
+        "tiles_in_cache": _found(stage, plan)[0] if stage.stored else 0,
+    }
+
+
 def _section(title: str, body: str) -> str:
     return f"{title}\n" + "\n".join(f"  {line}" for line in body.splitlines())
 
 
 def _rules(trace: Sequence[Firing]) -> str:
-    fired = Counter((firing.rule, firing.promise) for firing in trace)
     return "\n".join(
-        f"{rule} ({promise})" + (f" x{count}" if count > 1 else "") for (rule, promise), count in fired.items()
+        f"{rule} ({promise})" + (f" x{count}" if count > 1 else "") for (rule, promise), count in _fired(trace).items()
     )
+
+
+def _fired(trace: Sequence[Firing]) -> Counter[tuple[str, str]]:
+    """How often each rule fired, with what it promises, in the order in which they first did."""
+    return Counter((firing.rule, firing.promise) for firing in trace)
 
 
 def _stage(number: int, stage: Stage, plan: Plan) -> str:
     makes = ", ".join(node.op.name for node in stage.nodes)
     grid = stage.grid
-    tiles = f"{grid.count} tile{'s' if grid.count > 1 else ''} of {_clipped(grid.tile, grid.width, grid.height)}"
+    width, height = _clipped(grid)
+    tiles = f"{grid.count} tile{'s' if grid.count > 1 else ''} of {width}x{height}"
     where = {"output": "handed out", "decode": "decoded once", "fold": "gathered", "keep": "kept"}[stage.kind]
-    if plan.scratch and stage.kind in ("keep", "decode"):
+    if _in_scratch_files(stage, plan):
         where += " in scratch files"
     if stage.by_rows:
         where += f" in {stage.tasks} row{'s' if stage.tasks > 1 else ''}"
@@ -53,6 +98,10 @@ def _stage(number: int, stage: Stage, plan: Plan) -> str:
         there, tiles_stored = _found(stage, plan)
         because = f"{because[:-1]}; {there} of {tiles_stored} in the cache)"
     return f"{number}. {makes}: {tiles}, margin {_margin(stage)}, {where}{because}"
+
+
+def _in_scratch_files(stage: Stage, plan: Plan) -> bool:
+    return plan.scratch and stage.kind in ("keep", "decode")
 
 
 def _found(stage: Stage, plan: Plan) -> tuple[int, int]:
@@ -79,8 +128,9 @@ def _cache(plan: Plan, cache: Cache) -> str:
     return f"{there} of {tiles} tiles are there; up to {size_text(cache.limit)} {where}"
 
 
-def _clipped(tile: tuple[int, int], width: int, height: int) -> str:
-    return f"{min(tile[0], width)}x{min(tile[1], height)}"
+def _clipped(grid: Grid) -> tuple[int, int]:
+    """A tile of a grid, no larger than the image."""
+    return min(grid.tile[0], grid.width), min(grid.tile[1], grid.height)
 
 
 def _margin(stage: Stage) -> int:
