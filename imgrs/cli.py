@@ -48,6 +48,19 @@ def _asked() -> Iterator[None]:
         raise CalledWrongly(str(error)) from error
 
 
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Inside, what click finds wrong with a call is one line, too, which says where help is."""
+    try:
+        yield
+    except click.UsageError as error:
+        if type(error).show is not click.UsageError.show:  # that is the help itself, where no command was given
+            raise
+        told = error.format_message().removesuffix(".")
+        command = error.ctx.command_path if error.ctx else "imgrs"
+        raise CalledWrongly(f"{told[:1].lower()}{told[1:]}; see {command} --help") from error
+
+
 def _complain(error: Exception) -> None:
     click.echo(f"imgrs: {' '.join(str(error).split())}", err=True)
 
@@ -55,9 +68,16 @@ def _complain(error: Exception) -> None:
 class Commands(click.Group):
     """The commands, whose errors are one line unless ``--traceback`` asks for more."""
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _one_line():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _one_line():
+                return super().invoke(ctx)
         except CalledWrongly as error:
             if ctx.params.get("traceback") and error.__cause__ is not None:
                 raise error.__cause__ from None
@@ -74,7 +94,7 @@ class Commands(click.Group):
             ctx.exit(INTERRUPTED)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("imgrs", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="imgrs-lazy")
 @click.option("--traceback", is_flag=True, help="Show where in the program an error came from.")
 def main(traceback: bool) -> None:

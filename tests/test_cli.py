@@ -265,6 +265,14 @@ def test_errors_are_one_line_and_exit_with_1(arguments: tuple[str, ...], told: s
         (("run", "{words}", "none.png", "-o", "x.png"), "is neither JSON nor an image with a recipe"),
         (("run", "{photo}", "none.png", "-o", "x.png"), "holds no recipe"),
         (("run", "{recipe}", "none.png", "-o", "x.png", "--param", "blur_1__size=3"), "there is no 'blur_1__size'"),
+        (("convert", "none.png"), "imgrs: missing argument 'TARGET'; see imgrs convert --help"),
+        (("explain", "blur(1)", "none.png", "--chunks", "40"), "invalid value for '--chunks': '40' is not two whole numbers"),
+        (("convert", "none.png", "x.png", "-O", "quality"), "-O needs NAME=VALUE, got 'quality'; see imgrs convert --help"),
+        (("info", "none.png", "--jsn"), "see imgrs info --help"),
+        (("convert", "none.png", "x.png", "--workers", "0"), "invalid value for '--workers': 0 is not in the range x>=1; see"),
+        (("run", "none.json", "none.png", "-o", "x.png"), "'none.json' does not exist; see imgrs run --help"),
+        (("no-such-command",), "; see imgrs --help"),
+        (("--no-such-option",), "; see imgrs --help"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_one_line_and_exit_with_2_before_anything_is_opened(
@@ -298,9 +306,18 @@ def test_info_tells_of_each_file_that_it_can_read(photo: Path, tmp_path: Path) -
     assert "is text" in second["error"]
 
 
-def test_wrong_calls_exit_with_2(photo: Path) -> None:
-    for arguments in (("convert", photo), ("convert", photo, "x.png", "-O", "quality"), ("no-such-command",)):
-        assert run(*arguments).exit_code == 2
+def test_help_is_shown_where_no_command_is_given() -> None:
+    result = run()
+    assert result.exit_code == 2
+    assert result.output.startswith("Usage: imgrs [OPTIONS] COMMAND")
+    assert "\nCommands:\n" in result.output
+
+
+def test_traceback_shows_how_a_command_is_called() -> None:
+    result = run("--traceback", "convert", "none.png")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Usage: imgrs convert [OPTIONS] SOURCE TARGET\n")
+    assert "Missing argument 'TARGET'" in result.stderr
 
 
 def test_a_traceback_can_be_had() -> None:
