@@ -124,6 +124,24 @@ def _engine(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_page = click.option(
+    "--page", type=click.IntRange(0), default=0, show_default=True, help="Which image of the file, from 0."
+)
+_orient = click.option("--orient", is_flag=True, help="Set photographs upright first, as their EXIF says.")
+
+
+def _opening(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of ``open``, for commands that read the pixels of one file."""
+    on_error = click.option(
+        "--on-error",
+        type=click.Choice(["raise", "fill"]),
+        default="raise",
+        show_default=True,
+        help="Fail where a file is damaged, or read it as far as it goes, with 0 there.",
+    )
+    return _page(_orient(on_error(command)))
+
+
 def _many(command: Callable[..., Any]) -> Callable[..., Any]:
     """Arguments and options of commands that make many images."""
     for option in (
@@ -134,6 +152,7 @@ def _many(command: Callable[..., Any]) -> Callable[..., Any]:
             "--on-error", type=click.Choice(["collect", "raise"]), default="collect", show_default=True,
             help="Go on when a file fails, or stop.",
         ),
+        _orient,
     ):  # fmt: skip
         command = option(command)
     return command
@@ -165,13 +184,15 @@ _source = click.argument("source")
 
 @main.command()
 @click.argument("sources", nargs=-1, required=True)
+@_page
+@_orient
 @_json
-def info(sources: tuple[str, ...], as_json: bool) -> None:
+def info(sources: tuple[str, ...], page: int, orient: bool, as_json: bool) -> None:
     """Tell what images are, from their headers alone."""
     rows: list[dict[str, Any]] = []
     for source in sources:
         try:
-            rows.append(_facts(source))
+            rows.append(_facts(source, page=page, orient=orient))
         except (ImgrsError, OSError) as error:
             if _wants_traceback():
                 raise
@@ -190,6 +211,7 @@ def info(sources: tuple[str, ...], as_json: bool) -> None:
 @main.command()
 @_source
 @click.argument("target")
+@_opening
 @_saving
 @_engine
 @_progress
@@ -198,14 +220,16 @@ def convert(source: str, target: str, **options: Any) -> None:
 
     The format is that of TARGET's name; "-" stands for the standard input and output.
     """
+    opening = _opening_options(options)
     keywords = _save_options(options, target)
-    _opened(source).save(target, **keywords)
+    _opened(source, opening).save(target, **keywords)
 
 
 @main.command()
 @_steps
 @_source
 @click.argument("target")
+@_opening
 @_saving
 @_engine
 @_progress
@@ -214,8 +238,9 @@ def apply(steps: str, source: str, target: str, **options: Any) -> None:
 
     STEPS are verbs, such as 'resize(800,600).sharpen(1.1)'; "-" stands for the standard input and output.
     """
+    opening = _opening_options(options)
     pipeline, keywords = _pipeline(steps), _save_options(options, target)
-    pipeline(_opened(source)).save(target, **keywords)
+    pipeline(_opened(source, opening)).save(target, **keywords)
 
 
 @main.command(epilog=STATUS)
@@ -282,19 +307,22 @@ def batch(steps: str, sources: tuple[str, ...], out: str, as_json: bool, **optio
 @main.command()
 @_steps
 @_source
+@_opening
 @click.option("--sink", metavar="FORMAT", help="Explain saving in a format, and not an array.")
 @_format_options
 @_json
 @_engine
 def explain(steps: str, source: str, sink: str | None, as_json: bool, **options: Any) -> None:
     """Tell what will be done, without doing it."""
+    opening = _opening_options(options)
     pipeline, keywords = _pipeline(steps), _sink_options(options, sink)
-    click.echo(pipeline(_opened(source)).explain(sink, as_json=as_json, **keywords))
+    click.echo(pipeline(_opened(source, opening)).explain(sink, as_json=as_json, **keywords))
 
 
 @main.command()
 @_steps
 @_source
+@_opening
 @click.option("--sink", metavar="FORMAT", help="Estimate saving in a format, and not an array.")
 @_format_options
 @_json
@@ -303,8 +331,9 @@ def estimate(steps: str, source: str, sink: str | None, as_json: bool, **options
     """Forecast memory, reads and time."""
     import imgrs
 
+    opening = _opening_options(options)
     pipeline, keywords = _pipeline(steps), _sink_options(options, sink)
-    found = dataclasses.asdict(imgrs.estimate(pipeline(_opened(source)), sink=sink, **keywords))
+    found = dataclasses.asdict(imgrs.estimate(pipeline(_opened(source, opening)), sink=sink, **keywords))
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -316,6 +345,7 @@ def estimate(steps: str, source: str, sink: str | None, as_json: bool, **options
 @main.command()
 @_steps
 @_source
+@_opening
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="How often, after a first time.")
 @_json
 @_engine
@@ -325,14 +355,16 @@ def bench(steps: str, source: str, runs: int, as_json: bool, **options: Any) -> 
     """Compute several times and tell how long it took."""
     import imgrs
 
+    opening = _opening_options(options)
     pipeline, keywords = _pipeline(steps), _engine_options(options)
-    made = imgrs.benchmark(pipeline(_opened(source)), runs, **keywords)
+    made = imgrs.benchmark(pipeline(_opened(source, opening)), runs, **keywords)
     click.echo(json.dumps(made.as_dict(), indent=2) if as_json else str(made))
 
 
 @main.command()
 @_steps
 @_source
+@_opening
 @click.option("--sink", metavar="FORMAT", help="Measure saving in a format, to a temporary file, and not an array.")
 @_format_options
 @click.option("--heat-map", metavar="FILE", help="Save where the time went as an image, a box for each tile.")
@@ -341,10 +373,11 @@ def bench(steps: str, source: str, runs: int, as_json: bool, **options: Any) -> 
 @_progress
 def profile(steps: str, source: str, sink: str | None, heat_map: str | None, as_json: bool, **options: Any) -> None:
     """Compute, and tell what each step took."""
+    opening = _opening_options(options)
     pipeline, keywords = _pipeline(steps), _sink_options(options, sink)
     if heat_map is not None:
         _check_format(heat_map, None)
-    made = pipeline(_opened(source)).profile(sink, **keywords)
+    made = pipeline(_opened(source, opening)).profile(sink, **keywords)
     click.echo(json.dumps(made.as_dict(), indent=2) if as_json else str(made))
     if heat_map is not None:
         made.heat_map().save(heat_map, progress=False)
@@ -377,10 +410,15 @@ def completion(shell: str) -> None:
     click.echo(made(main, {}, "imgrs", "_IMGRS_COMPLETE").source())
 
 
-def _opened(source: str) -> Image:
+def _opened(source: str, opening: Mapping[str, Any]) -> Image:
     import imgrs
 
-    return imgrs.open(sys.stdin.buffer.read() if source == PIPE else source)
+    return imgrs.open(sys.stdin.buffer.read() if source == PIPE else source, **opening)
+
+
+def _opening_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Keywords of ``open``, taken out of a command's."""
+    return {name: options.pop(name) for name in ("page", "orient", "on_error")}
 
 
 def _pipeline(steps: str) -> Pipeline:
@@ -392,8 +430,8 @@ def _pipeline(steps: str) -> Pipeline:
         return pipeline_of(steps)
 
 
-def _facts(source: str) -> dict[str, Any]:
-    image = _opened(source)
+def _facts(source: str, **opening: Any) -> dict[str, Any]:
+    image = _opened(source, opening)
     return {
         "source": source,
         "format": image.format,

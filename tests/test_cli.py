@@ -22,7 +22,7 @@ import imgrs
 from imgrs.cli import main
 from imgrs.expression import pipeline_of
 from imgrs.ops.filter import Blur
-from tests.samples import photograph
+from tests.samples import photograph, picture, saved
 
 COMMAND = [sys.executable, "-m", "imgrs.cli"]
 
@@ -64,6 +64,36 @@ def test_convert_takes_options_of_the_format_and_the_engine(photo: Path, tmp_pat
     assert small.stat().st_size < large.stat().st_size
     done("convert", photo, tmp_path / "a.dat", "--format", "tiff", "-O", "compression=zstd")
     np.testing.assert_array_equal(imgrs.open(tmp_path / "a.dat"), imgrs.open(photo))
+
+
+def test_an_image_is_opened_as_told(photo: Path, tmp_path: Path) -> None:
+    pages = [Pillow.new("L", (30, 20), shade) for shade in (10, 20)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    done("convert", tmp_path / "pages.tif", tmp_path / "second.png", "--page", 1)
+    assert int(imgrs.open(tmp_path / "second.png").compute().max()) == 20
+    turned = tmp_path / "turned.jpg"
+    imgrs.open(photo).save(turned, exif=photograph())
+    upright = imgrs.open(turned, orient=True)
+    assert upright.size == (60, 80)
+    assert "60x80" in done("info", turned, "--orient")
+    done("apply", "blur(1)", turned, tmp_path / "upright.png", "--orient")
+    np.testing.assert_array_equal(imgrs.open(tmp_path / "upright.png"), upright.blur(1))
+    done("batch", "blur(1)", turned, "-o", tmp_path / "batch.png", "--orient")
+    np.testing.assert_array_equal(imgrs.open(tmp_path / "batch.png"), upright.blur(1))
+    for command in ("explain", "estimate", "bench", "profile"):
+        missing = run(command, "blur(1)", tmp_path / "pages.tif", "--page", 2)
+        assert missing.exit_code == 1, command
+        assert "page must be" in missing.stderr
+
+
+def test_a_damaged_file_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    whole, cut, out = saved(picture(3, (500, 400)), "JPEG"), tmp_path / "cut.jpg", tmp_path / "out.png"
+    cut.write_bytes(whole[: len(whole) * 3 // 5])
+    assert run("convert", cut, out).exit_code == 1
+    with pytest.warns(imgrs.DamagedImageWarning):
+        done("convert", cut, out, "--on-error", "fill")
+    np.testing.assert_array_equal(imgrs.open(out)[:150], imgrs.open(whole)[:150])
+    assert not imgrs.open(out)[399:].compute().any()
 
 
 def test_apply_is_the_chain_of_verbs(photo: Path, tmp_path: Path) -> None:
