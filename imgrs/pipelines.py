@@ -116,9 +116,11 @@ class Pipeline:
         wanted: dict[str, dict[str, Any]] = {}
         known = self.params
         for name, value in changes.items():
-            if name not in known:
-                raise ArgumentError(f"with_params: there is no {name!r}; there are {_some(known)}")
             step, _, parameter = name.partition("__")
+            if name not in known:
+                has = ", ".join(other.removeprefix(f"{step}__") for other in known if other.startswith(f"{step}__"))
+                told = f"{step} has {has}" if has else f"there are {_some(known)}"
+                raise ArgumentError(f"with_params: there is no {name!r}; {told}")
             wanted.setdefault(step, {})[parameter] = value
         names = self._named.names
 

@@ -35,6 +35,7 @@ from imgrs.ops.verbs import Verb
 SCHEMA, VERSION = "imgrs-recipe", 1
 DEEPEST = 4
 """Lists within lists that a parameter may have."""
+NEWER = "a newer imgrs may read it"
 HEAD = 64
 """Bytes of a file that tell whether it is JSON."""
 _LARGEST = 1 << 63
@@ -190,9 +191,7 @@ def read(text: str | bytes, edited: bool) -> tuple[list[Row], str, About]:
     if said["schema"] != SCHEMA:
         raise ArgumentError(f"recipe: schema must be {SCHEMA!r}, got {_short(said['schema'])}")
     if type(said["version"]) is not int or said["version"] != VERSION:
-        raise ArgumentError(
-            f"recipe: version must be {VERSION}, got {_short(said['version'])}; a newer imgrs may read it"
-        )
+        raise ArgumentError(f"recipe: version must be {VERSION}, got {_short(said['version'])}; {NEWER}")
     if "digest" in said and not edited and said["digest"] != digest(said):
         raise ArgumentError(
             "recipe: the text was changed since its digest was made; if you did, remove the line with "
@@ -269,10 +268,11 @@ def _refused(name: str) -> Any:
 
 def _check_keys(what: str, found: Mapping[str, Any], needed: set[str], allowed: set[str]) -> None:
     missing, unknown = sorted(needed - found.keys()), sorted(found.keys() - needed - allowed)
+    if unknown:  # first: what takes the place of something missing is what is not known here
+        has = ", ".join(sorted(needed | allowed)) or "none"
+        raise ArgumentError(f"{what}: there is no {_short(unknown[0])}; it has {has}; {NEWER}")
     if missing:
         raise ArgumentError(f"{what}: {missing[0]!r} is missing")
-    if unknown:
-        raise ArgumentError(f"{what}: there is no {_short(unknown[0])}; it has {', '.join(sorted(needed | allowed))}")
 
 
 def _rows(said: Mapping[str, Any]) -> list[Row]:
@@ -323,14 +323,15 @@ def _action(where: str, step: Mapping[str, Any], count: int) -> Op | Verb:
     name, given = step["op"], step.get("params", {})
     classes = operations().get(name, ()) if isinstance(name, str) else ()
     if not classes:
-        raise ArgumentError(f"{where}: there is no operation {_short(name)}")
+        raise ArgumentError(f"{where}: there is no operation {_short(name)}; {NEWER}")
     if not isinstance(given, dict):
         raise ArgumentError(f"{where}: params must be an object, got {_short(given)}")
     params = {parameter: _value(f"{where}: {parameter}", value) for parameter, value in given.items()}
     cls = next((cls for cls in classes if _fits(cls, params, count)), classes[-1])
     version = step.get("version", 1)
     if type(version) is not int or version != cls.version:
-        raise ArgumentError(f"{where}: version of {name} must be {cls.version} here, got {_short(version)}")
+        newer = f"; {NEWER}" if type(version) is int and version > cls.version else ""
+        raise ArgumentError(f"{where}: version of {name} must be {cls.version} here, got {_short(version)}{newer}")
     if not cls.arity[0] <= count <= cls.arity[1]:
         raise ArgumentError(f"{where}: {name} takes {counted(cls.arity)}, got {count}")
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]  # all of them are

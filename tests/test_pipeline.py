@@ -500,6 +500,8 @@ def test_parameters_are_edited_by_name() -> None:
         imgrs.ArgumentError, match=r"^with_params: there is no 'sharpen_9__strength'; there are resize_1__"
     ):
         pipe.with_params(sharpen_9__strength=1)
+    with pytest.raises(imgrs.ArgumentError, match=r"there is no 'resize_1__width'; resize_1 has size, resample, box$"):
+        pipe.with_params(resize_1__width=800)
 
 
 def sources(img: Image) -> list[Image]:

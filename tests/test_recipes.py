@@ -221,7 +221,10 @@ REFUSED: list[tuple[Change, str]] = [
     (put("steps.1.name", "resize_1"), "recipe: two steps or inputs are named 'resize_1'"),
     (put("steps.1.name", 7), "recipe: step 2 needs a name of small letters, digits and _, got 7"),
     (put("steps.1.operation", 7), "recipe: step 'sharpen_1': there is no 'operation'; it has inputs, name, op, par"),
-    (put("steps.1.op", "sharpened"), "recipe: step 'sharpen_1': there is no operation 'sharpened'"),
+    (
+        put("steps.1.op", "sharpened"),
+        "recipe: step 'sharpen_1': there is no operation 'sharpened'; a newer imgrs may read it",
+    ),
     (put("steps.1.op", "__class__"), "recipe: step 'sharpen_1': there is no operation '__class__'"),
     (put("steps.1.op", "map_tiles"), "recipe: step 'sharpen_1': there is no operation 'map_tiles'"),
     (put("steps.1.op", "open"), "recipe: step 'sharpen_1': there is no operation 'open'"),
@@ -233,14 +236,21 @@ REFUSED: list[tuple[Change, str]] = [
     (put("steps.1.inputs", ["resize_1", "input"]), "recipe: step 'sharpen_1': sharpen takes 1 input, got 2"),
     (put("steps.1.inputs", []), "recipe: step 'sharpen_1': sharpen takes 1 input, got 0"),
     (put("steps.4.inputs", ["auto_contrast_1"]), "recipe: step 'blend_1': blend takes 2 to 3 inputs, got 1"),
-    (put("steps.1.version", 2), "recipe: step 'sharpen_1': version of sharpen must be 1 here, got 2"),
+    (
+        put("steps.1.version", 2),
+        "recipe: step 'sharpen_1': version of sharpen must be 1 here, got 2; a newer imgrs may read it",
+    ),
     (put("steps.1.params", [1]), "recipe: step 'sharpen_1': params must be an object, got [1]"),
     (
         put("steps.1.params.force", 1),
-        "recipe: step 'sharpen_1': params of sharpen: there is no 'force'; it has strength",
+        "recipe: step 'sharpen_1': params of sharpen: there is no 'force'; it has strength; a newer imgrs may read it",
     ),
     (put("steps.0.params", {}), "recipe: step 'resize_1': resize: needs size, or one of width and height"),
-    (put("steps.0.params", {"filter": 1}), "recipe: step 'resize_1': params of resize: 'size' is missing"),
+    (
+        put("steps.0.params", {"filter": 1}),
+        "recipe: step 'resize_1': params of resize: there is no 'filter'; it has box",
+    ),
+    (put("steps.0.params", {"box": None, "size": None}), "recipe: step 'resize_1': resize: size must be a size"),
     (
         put("steps.1.params.strength", -1),
         "recipe: step 'sharpen_1': sharpen: strength must be a finite number from 0 to 100",
@@ -422,6 +432,15 @@ def test_bytes_and_later_versions_of_an_op_are_written(monkeypatch: pytest.Monke
     del older["steps"][0]["version"]
     with pytest.raises(imgrs.ArgumentError, match="step 'stamped_1': version of stamped must be 3 here, got 1"):
         read(older)
+
+
+def test_a_reader_that_does_not_know_a_form_of_an_operation_names_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = said(pipeline().resize(width=800))
+    listed = {**recipe_text.operations(), "resize": recipe_text.operations()["resize"][1:]}
+    monkeypatch.setattr(recipe_text, "operations", lambda: listed)
+    told = r"step 'resize_1': params of resize: there is no 'height'; it has box, resample, size; a newer imgrs may read it$"
+    with pytest.raises(imgrs.ArgumentError, match=told):
+        read(found)
 
 
 def test_parameters_have_no_value_that_text_cannot_hold() -> None:
