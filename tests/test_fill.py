@@ -252,6 +252,23 @@ def test_the_warning_speaks_of_pixels_of_the_full_size_image(tmp_path: Path) -> 
     assert abs(int(box[1]) - top) <= 16  # the rows of a strip at each scale
 
 
+@pytest.mark.parametrize("full_size", [False, True])
+def test_the_warning_says_that_damage_in_a_copy_is_not_listed(full_size: bool, tmp_path: Path) -> None:
+    imgrs.fromarray(picture(3, SIZE)).save(tmp_path / "a.tif", pyramid=True, tile=32)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        page = file.pages[0 if full_size else 1]
+        offset, length = page.dataoffsets[1], page.databytecounts[1]
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    content[offset : offset + length] = bytes(length)
+    (tmp_path / "a.tif").write_bytes(content)
+    img = imgrs.open(tmp_path / "a.tif", on_error="fill")
+    listed = r"\(32, 0, 64, 32\) of the full-size image and .* is 0: damaged\(\) lists what is damaged$"
+    copy = r"\(64, 0, 128, 64\) of the full-size image \(in its copy at 1/2 scale\) .* and does not look at copies$"
+    with pytest.warns(DamagedImageWarning, match=listed if full_size else copy):
+        (img if full_size else img.preview(75)).compute(scheduler="sync")
+    assert bool(img.damaged()) is full_size
+
+
 def test_a_progressive_jpeg_that_was_cut_short_has_no_final_row() -> None:
     data = saved(picture(3, (100, 80)), "JPEG", progressive=True)
     img = imgrs.open(data[: len(data) * 4 // 5], on_error="fill")

@@ -24,7 +24,7 @@ class FilledReader(Reader):
         self.reader = reader
         self.resource, self.format, self.page = reader.resource, reader.format, reader.page
         self.spec, self.info, self.unit, self.shrinks = reader.spec, reader.info, reader.unit, reader.shrinks
-        self.reads_regions = reader.reads_regions
+        self.reads_regions, self.has_copies = reader.reads_regions, reader.has_copies
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FilledReader, (self.reader,)
@@ -94,9 +94,13 @@ class FilledReader(Reader):
     def _warn(self, part: Region, reason: str, shrink: int) -> None:
         if not part.empty and _said.first(self.resource.identity):
             where = f"{self._at_full_size(part, shrink)} of the full-size image"
-            if shrink > 1:
+            listed = "damaged() lists what is damaged"
+            if shrink > 1 and self.has_copies:
+                where += f" (in its copy at 1/{shrink} scale)"
+                listed += " at full size, and does not look at copies"
+            elif shrink > 1:
                 where += f" (decoded at 1/{shrink} scale)"
-            message = f"{reason}; {where} and whatever else cannot be decoded is 0: damaged() lists what is damaged"
+            message = f"{reason}; {where} and whatever else cannot be decoded is 0: {listed}"
             warnings.warn(message, DamagedImageWarning, stacklevel=2)
 
     def _at_full_size(self, part: Region, shrink: int) -> Region:

@@ -42,6 +42,8 @@ class Reader(ABC):
     """Width and height of what is decoded at a time: a tile, a strip, or the whole image."""
     shrinks: Sequence[int] = (1,)
     """The reductions that the decoder offers, 1 included."""
+    has_copies: bool = False
+    """Whether what is read at a reduction is stored apart from the image, as in pyramids; else both are the same bytes."""
     keeps_units: bool = False
     """Whether decoded units that several tiles need are kept for a while, in the store that a process has for them."""
     page: int = 0

@@ -72,6 +72,7 @@ class SlideReader(Reader):
     """
 
     format = SlideFormat.name
+    has_copies = True
 
     def __init__(self, resource: Resource, page: int = 0) -> None:
         self.resource: SlideResource = _with_parts(resource)

@@ -85,6 +85,7 @@ class TiffReader(Reader):
 
     format = "TIFF"
     keeps_units = True
+    has_copies = True
 
     def __init__(self, resource: Resource, page: int = 0) -> None:
         self.resource, self.page = resource, page

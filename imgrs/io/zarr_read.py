@@ -146,6 +146,7 @@ class ZarrReader(Reader):
     format = "ZARR"
     reads_regions = True
     keeps_units = True
+    has_copies = True
 
     def __init__(self, resource: Resource, page: int = 0) -> None:
         assert isinstance(resource, Folder)
