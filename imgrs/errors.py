@@ -22,7 +22,18 @@ A message says what went wrong, where (file, operation, tile), and what to do ab
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+
+@contextmanager
+def said_by(name: str) -> Iterator[None]:
+    """Inside, checks raise ``ArgumentError`` without saying which method was called: its name is put before the message."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise type(error)(f"{name}: {error}") from error.__cause__
 
 
 class ImgrsError(Exception):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgrs import config
-from imgrs.errors import ArgumentError, ArgumentTypeError
+from imgrs.errors import ArgumentError, ArgumentTypeError, said_by
 from imgrs.graph.node import Node, Origin
 from imgrs.graph.op import Op
 from imgrs.graph.text import listing
@@ -525,26 +525,40 @@ class Image(Collection):
         from imgrs.run.save import save
 
         engine, given = config.parted(options)
-        resume = check_flag("resume", given.pop("resume", False))
+        with said_by("save"):
+            resume = check_flag("resume", given.pop("resume", False))
         save([self._output(target, format, given)], config.settings(**engine), resume=resume)
 
-    def _output(self, target: Any, format: str | None, options: Mapping[str, Any]) -> Output:
-        """A save of this image, checked."""
-        from imgrs.io import exif, xmp
+    def _output(
+        self,
+        target: Any,
+        format: str | None,
+        options: Mapping[str, Any],
+        name: str = "save",
+        parameter: str = "format",
+    ) -> Output:
+        """A save of this image, checked; ``name`` and ``parameter`` are the method that was called, and its word for format."""
+        from imgrs.io import exif, format_for, xmp
         from imgrs.io.options import check_flag
         from imgrs.pipelines import recipe_of
+        from imgrs.run.landing import path_of
         from imgrs.run.save import Output
 
         given = dict(options)
-        if "exif" in given:
-            given["exif"] = exif.given(given["exif"])
-        info = self.info if check_flag("metadata", given.pop("metadata", True)) else {}
+        with said_by(name):
+            if "exif" in given:
+                given["exif"] = exif.given(given["exif"])
+            keeps_metadata = check_flag("metadata", given.pop("metadata", True))
+            has_recipe = check_flag("recipe", given.pop("recipe", False))
+        info = self.info if keeps_metadata else {}
         if "xmp" in info:
             info["xmp"] = xmp.without_recipe(info["xmp"])
         recipe = None
-        if check_flag("recipe", given.pop("recipe", False)):
+        if has_recipe:
             recipe = recipe_of(self._node, given if format is None else {**given, "format": format}).to_json()
-        return Output.of(self._node, target, format, info, given, recipe)
+        with said_by(name):
+            kind = format_for(path_of(target), format, parameter)
+            return Output.of(self._node, target, kind, info, given, recipe)
 
     def _foreseen(self, sink: str | None, options: Mapping[str, Any], name: str) -> Output | None:
         """The save that the method ``name`` is asked about, checked as ``save`` checks it; None for an array."""
@@ -559,14 +573,12 @@ class Image(Collection):
                 )
             return None
         given = dict(options)
-        try:
+        with said_by(name):
             resume = check_flag("resume", given.pop("resume", False))
-            output = self._output("-", sink, given)
-            if resume:
+        output = self._output("-", sink, given, name, "sink")
+        if resume:
+            with said_by(name):
                 check_resumable(output)
-        except ArgumentError as error:
-            told = str(error).replace("save: format must", f"{name}: sink must").replace("save:", f"{name}:")
-            raise type(error)(told) from None
         return output
 
     def preview(self, max_side: int = 1024) -> Preview:

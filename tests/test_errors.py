@@ -158,6 +158,15 @@ def test_explain_speaks_of_its_own_argument(img: Image) -> None:
         img.explain("foo")
     with pytest.raises(imgrs.ArgumentError, match=r"^explain: JPEG cannot hold"):
         img.astype("float32").explain("jpeg")
+    with pytest.raises(imgrs.ArgumentTypeError, match=r"^profile: sink must be a name, got int"):
+        img.profile(3)  # type: ignore[arg-type]  # which is what is tried
+
+
+def test_what_a_check_says_of_a_save_is_kept_where_it_is_told_for_another_method(img: Image) -> None:
+    with pytest.raises(imgrs.ArgumentError) as raised:
+        img.explain("tiff", compression="save: format must")
+    assert str(raised.value).startswith("explain: TIFF compression must be one of ")
+    assert str(raised.value).endswith("got 'save: format must'")
 
 
 def test_a_corrupt_tile_is_named(photo: Array, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from imgrs import config
 from imgrs.batches.done import Done
 from imgrs.batches.report import Report, Result
 from imgrs.batches.sources import found, targets, template_of
-from imgrs.errors import ArgumentError, ArgumentTypeError
+from imgrs.errors import ArgumentError, ArgumentTypeError, said_by
 from imgrs.image import Image
 from imgrs.pipelines import Pipeline
 from imgrs.together import Saved
@@ -118,7 +118,8 @@ def _check_options(outputs: Sequence[str], options: Mapping[str, Any]) -> None:
 
     given = {name: value for name, value in options.items() if name not in ("format", "metadata", "recipe")}
     for output in {os.path.splitext(output)[1].lower(): output for output in outputs}.values():
-        format = format_for(output, options.get("format"))
+        with said_by("batch"):
+            format = format_for(output, options.get("format"))
         for name, value in given.items():
             if name not in format.options:
                 has = f"{format.name} has {', '.join(sorted(format.options)) or 'none'}"
@@ -127,4 +128,5 @@ def _check_options(outputs: Sequence[str], options: Mapping[str, Any]) -> None:
                 )
             allowed = format.options[name]
             if isinstance(allowed, tuple):
-                check_allowed(format.name, name, value, allowed)
+                with said_by("batch"):
+                    check_allowed(format.name, name, value, allowed)

@@ -110,25 +110,28 @@ def _recognized(resource: Resource) -> Format:
     raise UnsupportedFormatError(f"{resource.name} is {kind}; the known formats are {known}")
 
 
-def format_for(path: str | None, name: str | None) -> Format:
-    """The format to save as: by its name (as Pillow has it, any case), else by the path's extension."""
+def format_for(path: str | None, name: str | None, parameter: str = "format") -> Format:
+    """The format to save as: by its name (as Pillow has it, any case), else by the path's extension.
+
+    ``parameter`` is what the caller calls the name. Raises ``ArgumentError``, without the caller's own name.
+    """
     if name is not None and not isinstance(name, str):
-        raise ArgumentTypeError(f"save: format must be a name, got {type(name).__name__}")
+        raise ArgumentTypeError(f"{parameter} must be a name, got {type(name).__name__}")
     by_name: Mapping[str, Format] = {format.name: format for format in formats() if format.is_written}
     by_extension = {extension: format for format in by_name.values() for extension in format.extensions}
     known = ", ".join(by_name)
     wanted = f".{name.lower().lstrip('.')}" if name is not None else os.path.splitext(path or "")[1].lower()
     if wanted in heif.EXTENSIONS:
-        raise ArgumentError(f"save: HEIF cannot be written: {heif.REASON}; save as AVIF, which is alike")
+        raise ArgumentError(f"HEIF cannot be written: {heif.REASON}; save as AVIF, which is alike")
     if name is not None:
         found = by_name.get(name.upper()) or by_extension.get(f".{name.lower().lstrip('.')}")
         if found is None:
-            raise ArgumentError(f"save: format must be one of {known}, got {name!r}")
+            raise ArgumentError(f"{parameter} must be one of {known}, got {name!r}")
         return found
     if path is None:
-        raise ArgumentError(f"save: a file object needs format=, one of {known}")
+        raise ArgumentError(f"a file object needs format=, one of {known}")
     endings = [extension for extension in by_extension if path.lower().endswith(extension)]
     if not endings:
         extension = os.path.splitext(path)[1].lower()
-        raise ArgumentError(f"save: no format has the extension {extension!r}; give format=, one of {known}")
+        raise ArgumentError(f"no format has the extension {extension!r}; give format=, one of {known}")
     return by_extension[max(endings, key=len)]

@@ -56,7 +56,7 @@ def given(value: Any) -> bytes:
         try:
             data = value.tobytes()
         except Exception as error:  # Pillow's writer fails in many ways on values that no tag can have
-            raise ArgumentError(f"save: exif cannot be written: {error}") from error
+            raise ArgumentError(f"exif cannot be written: {error}") from error
     if isinstance(data, bytes):
         inner = data.removeprefix(PREFIX)
         if not inner:
@@ -64,8 +64,8 @@ def given(value: Any) -> bytes:
         if _order(inner) is not None:
             return PREFIX + inner
         shown = repr(data if len(data) <= 20 else data[:20] + b"...")
-        raise ArgumentError(f"save: exif must begin as EXIF does, with 'Exif', 'II' or 'MM', got {shown}")
-    raise ArgumentError(f"save: exif must be bytes or Pillow's Exif, got {type(value).__name__}")
+        raise ArgumentError(f"exif must begin as EXIF does, with 'Exif', 'II' or 'MM', got {shown}")
+    raise ArgumentError(f"exif must be bytes or Pillow's Exif, got {type(value).__name__}")
 
 
 def _order(data: bytes) -> Literal["little", "big"] | None:

@@ -38,7 +38,7 @@ class IiifFormat(TilesFormat):
         shared = IiifEncoder.checked(self, spec, info, options)
         address = options.get("id", self.usual["id"])
         if not isinstance(address, str) or "://" not in address:
-            raise ArgumentError(f"save: IIIF id must be the URL at which the folder will be, got {address!r}")
+            raise ArgumentError(f"IIIF id must be the URL at which the folder will be, got {address!r}")
         levels = max(0, (-(-max(spec.size) // shared["side"]) - 1).bit_length()) + 1
         return IiifEncoder(spec, **shared, levels=levels, address=address.rstrip("/"))
 

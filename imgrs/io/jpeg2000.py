@@ -67,7 +67,7 @@ class Jpeg2000Format(PillowFormat):
         deep = spec.dtype == "uint16" and spec.bands > 1
         if deep and options:
             raise ArgumentError(
-                f"save: JPEG2000 color of 16 bits is written without loss and without {', '.join(options)}; "
+                f"JPEG2000 color of 16 bits is written without loss and without {', '.join(options)}; "
                 'astype("uint8") first'
             )
         coder = None if deep else PillowEncoder(self.name, spec, tuple(options.items()))

@@ -59,7 +59,7 @@ class JpegXlFormat(Format):
         check_options(self.name, options, self.options)
         for name, kind in (("lossless", bool), ("exif", bytes), ("xmp", bytes)):
             if not isinstance(options.get(name, kind()), kind):
-                raise ArgumentError(f"save: JXL {name} must be {kind.__name__}, got {options[name]!r}")
+                raise ArgumentError(f"JXL {name} must be {kind.__name__}, got {options[name]!r}")
         said = {**info, **{name: options[name] for name in ("exif", "xmp") if name in options}}
         if "exif" in options:
             said.pop("orientation", None)

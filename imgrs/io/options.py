@@ -1,4 +1,7 @@
-"""Checks that formats share: which options a save may have, and which images."""
+"""Checks that formats share: which options a save may have, and which images.
+
+Errors do not say which method was called: whoever calls puts its name before them (``imgrs.errors.said_by``).
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ def check_options(format: str, given: Mapping[str, Any], known: Collection[str])
     """Raise ``ArgumentError`` for an option that ``format`` does not have."""
     for name in given:
         if name not in known:
-            raise ArgumentError(f"save: {format} has no option {name!r}; it has {', '.join(sorted(known)) or 'none'}")
+            raise ArgumentError(f"{format} has no option {name!r}; it has {', '.join(sorted(known)) or 'none'}")
 
 
 def check_whole(format: str, name: str, value: Any, low: int, high: int) -> int:
     """``value`` as an integer from ``low`` to ``high``; raises ``ArgumentError``."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ArgumentError(f"save: {format} {name} must be a whole number from {low} to {high}, got {value!r}")
+        raise ArgumentError(f"{format} {name} must be a whole number from {low} to {high}, got {value!r}")
     return value
 
 
@@ -29,21 +32,21 @@ def check_allowed(format: str, name: str, value: Any, allowed: tuple[int, int] |
     if isinstance(allowed[0], int) and isinstance(allowed[1], int):
         check_whole(format, name, value, allowed[0], allowed[1])
     elif value not in allowed:
-        raise ArgumentError(f"save: {format} {name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+        raise ArgumentError(f"{format} {name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
 
 
 def check_flag(name: str, value: Any) -> bool:
     """``value`` where it is True or False; raises ``ArgumentError``."""
     if value is True or value is False:
         return bool(value)
-    raise ArgumentError(f"save: {name} must be True or False, got {value!r}")
+    raise ArgumentError(f"{name} must be True or False, got {value!r}")
 
 
 def check_bytes(format: str, name: str, value: Any) -> bytes | None:
     """``value`` where it is bytes or None; raises ``ArgumentError``."""
     if value is None or isinstance(value, bytes):
         return value
-    raise ArgumentError(f"save: {format} {name} must be bytes, got {type(value).__name__}")
+    raise ArgumentError(f"{format} {name} must be bytes, got {type(value).__name__}")
 
 
 def check_dpi(format: str, value: Any) -> tuple[float, float]:
@@ -53,7 +56,7 @@ def check_dpi(format: str, value: Any) -> tuple[float, float]:
     except (TypeError, ValueError, ZeroDivisionError):
         across = down = math.nan
     if not (0 <= across < 1e9 and 0 <= down < 1e9):
-        raise ArgumentError(f"save: {format} dpi must be two numbers, across and down, got {value!r}")
+        raise ArgumentError(f"{format} dpi must be two numbers, across and down, got {value!r}")
     return across, down
 
 
@@ -61,7 +64,7 @@ def check_side(format: str, spec: Spec, longest: int) -> None:
     """Raise ``ArgumentError`` for an image with more pixels a side than ``format`` holds."""
     if max(spec.size) > longest:
         raise ArgumentError(
-            f"save: {format} holds at most {longest:,} pixels a side, the image is {spec.width:,}x{spec.height:,};"
+            f"{format} holds at most {longest:,} pixels a side, the image is {spec.width:,}x{spec.height:,};"
             " resize() it or save as TIFF"
         )
 
@@ -72,7 +75,7 @@ def check_image(format: str, spec: Spec, kinds: Collection[tuple[str, str]]) -> 
         return
     modes = sorted({mode for mode, _ in kinds})
     way = 'astype("uint8")' if (spec.mode, "uint8") in kinds else f'convert("{_nearest(spec, modes)}")'
-    raise ArgumentError(f"save: {format} cannot hold {spec.mode} images of {spec.dtype}; {way} first")
+    raise ArgumentError(f"{format} cannot hold {spec.mode} images of {spec.dtype}; {way} first")
 
 
 def _nearest(spec: Spec, modes: list[str]) -> str:

@@ -215,4 +215,4 @@ class PillowFormat(Format):
         elif isinstance(allowed, tuple):
             check_allowed(self.name, name, value, allowed)
         elif not isinstance(value, (list, tuple) if allowed is list else allowed):
-            raise ArgumentError(f"save: {self.name} {name} must be {allowed.__name__}, got {value!r}")
+            raise ArgumentError(f"{self.name} {name} must be {allowed.__name__}, got {value!r}")

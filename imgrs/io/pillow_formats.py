@@ -44,10 +44,10 @@ class JpegFormat(PillowFormat):
         from imgrs.io.jpeg_write import JpegEncoder
 
         if len(options.get("comment", b"")) > self.longest_comment:
-            raise ArgumentError(f"save: JPEG comment must have at most {self.longest_comment:,} bytes")
+            raise ArgumentError(f"JPEG comment must have at most {self.longest_comment:,} bytes")
         if len(options.get("xmp", b"")) > self.longest_xmp:
             raise ArgumentError(
-                f"save: JPEG holds {self.longest_xmp:,} bytes of XMP, a recipe among them, got {len(options['xmp']):,}; "
+                f"JPEG holds {self.longest_xmp:,} bytes of XMP, a recipe among them, got {len(options['xmp']):,}; "
                 "save as PNG, TIFF or WebP, or leave out the source's by metadata=False"
             )
         if options.get("optimize") or options.get("progressive"):

@@ -45,7 +45,7 @@ class SlideFormat(Format):
         return SlideReader(resource)
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
-        raise ArgumentError("save: slides of scanners are not written; save as TIFF with pyramid=True")
+        raise ArgumentError("slides of scanners are not written; save as TIFF with pyramid=True")
 
 
 def named(resource: Resource) -> bool:

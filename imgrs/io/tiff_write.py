@@ -302,7 +302,7 @@ def _compression(value: Any) -> str:
         return "deflate"
     found = _NAMES.get(value.lower()) if isinstance(value, str) else None
     if found is None:
-        raise ArgumentError(f"save: TIFF compression must be one of {', '.join(CODES)}, got {value!r}")
+        raise ArgumentError(f"TIFF compression must be one of {', '.join(CODES)}, got {value!r}")
     return found
 
 
@@ -320,7 +320,7 @@ def _tile(value: Any, spec: Spec) -> tuple[int, int]:
         return sides[0], sides[1]
     sides = [value, value] if isinstance(value, int) else list(value)
     if len(sides) != 2 or any(not isinstance(s, int) or s < 16 or s % 16 for s in sides):
-        raise ArgumentError(f"save: TIFF tile must be (width, height) in multiples of 16, got {value!r}")
+        raise ArgumentError(f"TIFF tile must be (width, height) in multiples of 16, got {value!r}")
     return sides[0], sides[1]
 
 
@@ -329,5 +329,5 @@ def _dpi(value: Any) -> tuple[float, float] | None:
         return None
     across, down = (value, value) if isinstance(value, (int, float)) else value
     if not (across > 0 and down > 0):
-        raise ArgumentError(f"save: TIFF dpi must be positive, got {value!r}")
+        raise ArgumentError(f"TIFF dpi must be positive, got {value!r}")
     return float(across), float(down)

@@ -118,7 +118,7 @@ def with_recipe(packet: bytes, text: str) -> bytes:
             raise _UnreadableError("it lists no properties")
     except ValueError as error:
         raise ArgumentError(
-            f"save: the recipe cannot be put into the XMP that is there: {error}; leave that out by xmp=b'' or metadata=False"
+            f"the recipe cannot be put into the XMP that is there: {error}; leave that out by xmp=b'' or metadata=False"
         ) from None
     return packet[:end] + ours + packet[end:]
 

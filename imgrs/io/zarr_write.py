@@ -60,10 +60,10 @@ class ZarrEncoder(FolderEncoder):
     def of(cls, spec: Spec, info: Mapping[str, Any], options: Options) -> ZarrEncoder:
         """Check the options of a save. Raises ``ArgumentError`` naming the one that is wrong."""
         if spec.encoding == "statistic":
-            raise ArgumentError("save: ZARR holds images, not statistics; compute() gives their numbers")
+            raise ArgumentError("ZARR holds images, not statistics; compute() gives their numbers")
         compression = options.get("compression") or "zstd"
         if not isinstance(compression, str) or compression not in _LEVELS:
-            raise ArgumentError(f"save: ZARR compression must be one of {', '.join(_LEVELS)}, got {compression!r}")
+            raise ArgumentError(f"ZARR compression must be one of {', '.join(_LEVELS)}, got {compression!r}")
         low, high, usual = _LEVELS[compression]
         level = check_whole("ZARR", "level", options.get("level", usual), low, high)
         pyramid = check_flag("pyramid", options.get("pyramid", False))
@@ -72,13 +72,13 @@ class ZarrEncoder(FolderEncoder):
         shard = options.get("shard")
         unit = _sides("shard", shard) if shard else _shard(spec, tile, PYRAMID_SHARD_BYTES if pyramid else SHARD_BYTES)
         if unit[0] % tile[0] or unit[1] % tile[1]:
-            raise ArgumentError(f"save: ZARR shard must be a multiple of the tile {tile}, got {unit}")
+            raise ArgumentError(f"ZARR shard must be a multiple of the tile {tile}, got {unit}")
         levels = 1
         while pyramid and any(-(-side >> (levels - 1)) > limit for side, limit in zip(spec.size, tile, strict=True)):
             levels += 1
         pixel = _pixel(options.get("dpi", info.get("dpi")))
         if pixel is None and options.get("dpi") is not None:
-            raise ArgumentError(f"save: ZARR dpi must be positive, one number or two, got {options['dpi']!r}")
+            raise ArgumentError(f"ZARR dpi must be positive, one number or two, got {options['dpi']!r}")
         name = info.get("name")
         title = name if isinstance(name, str) else None
         channels = ngff.channels(spec, info.get("channels"))
@@ -237,7 +237,7 @@ def _shard(spec: Spec, tile: tuple[int, int], most: int) -> tuple[int, int]:
 def _sides(name: str, value: Any) -> tuple[int, int]:
     sides = [value, value] if isinstance(value, int) else list(value) if isinstance(value, (list, tuple)) else []
     if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, int) or s < 16 or s > 1 << 15 for s in sides):
-        raise ArgumentError(f"save: ZARR {name} must be (width, height), each from 16 to 32,768, got {value!r}")
+        raise ArgumentError(f"ZARR {name} must be (width, height), each from 16 to 32,768, got {value!r}")
     return sides[0], sides[1]
 
 

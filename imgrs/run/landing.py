@@ -26,7 +26,7 @@ def path_of(target: Any) -> str | None:
         return None if path == STDOUT else path
     if callable(getattr(target, "write", None)):
         return None
-    raise ArgumentTypeError(f"save: target must be a path, a URL or a binary file object, got {type(target).__name__}")
+    raise ArgumentTypeError(f"target must be a path, a URL or a binary file object, got {type(target).__name__}")
 
 
 def names(target: Any, encoder: Encoder) -> list[str]:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from imgrs.config import Settings
-from imgrs.errors import ArgumentError
+from imgrs.errors import ArgumentError, said_by
 from imgrs.graph.node import Node
-from imgrs.io import format_for, formats, xmp
+from imgrs.io import formats, xmp
 from imgrs.io.format import Encoder, Format, Placed, TileEncoder, WholeEncoder
 from imgrs.io.metadata import fitting
 from imgrs.plan.choose import plan
@@ -48,29 +48,29 @@ class Output:
         cls,
         node: Node,
         target: Any,
-        format: str | None,
+        format: Format,
         info: Mapping[str, Any],
         options: Mapping[str, Any],
         recipe: str | None = None,
     ) -> Output:
         """Check a save, with a recipe in its metadata if there is one. Raises ``ArgumentError`` for what cannot be held."""
-        carried, kind = fitting(info, node.spec), format_for(path_of(target), format)
+        carried = fitting(info, node.spec)
         if recipe is not None:
-            options = {**options, "xmp": _with_recipe(kind, carried, options, recipe)}
-        return cls(node, target, kind.encoder(node.spec, carried, options))
+            options = {**options, "xmp": _with_recipe(format, carried, options, recipe)}
+        return cls(node, target, format.encoder(node.spec, carried, options))
 
 
 def check_resumable(output: Output) -> None:
-    """Raise ``ArgumentError`` for a format of which no part can be kept."""
+    """Raise ``ArgumentError`` for a format of which no part can be kept, without the caller's name."""
     if not isinstance(output.encoder, TileEncoder):
-        raise ArgumentError("save: resume=True needs a format that is written tile by tile, such as TIFF")
+        raise ArgumentError("resume=True needs a format that is written tile by tile, such as TIFF")
 
 
 def _with_recipe(format: Format, info: Mapping[str, Any], options: Mapping[str, Any], recipe: str) -> Any:
     if "xmp" not in format.options:
         known = ", ".join(format.name for format in formats() if format.is_written and "xmp" in format.options)
         raise ArgumentError(
-            f"save: {format.name} keeps no XMP, where a recipe goes; save as {known}, or write img.recipe().to_json() "
+            f"{format.name} keeps no XMP, where a recipe goes; save as {known}, or write img.recipe().to_json() "
             "beside it"
         )
     packet = options.get("xmp", info.get("xmp"))
@@ -92,7 +92,8 @@ def save(
         bar = stack.enter_context(shown(settings.progress, "save"))
         journal = None
         if resume:
-            check_resumable(outputs[0])
+            with said_by("save"):
+                check_resumable(outputs[0])
             journal = stack.enter_context(resumable(outputs[0].target, outputs[0].encoder))
             settings = replace(settings, chunks=settings.chunks or journal.tile())
             paths = [journal.image]
