@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from imgrs import config
 from imgrs.errors import ArgumentError, ArgumentTypeError
 from imgrs.image import Image
+from imgrs.together import with_options
 
 MACHINERY = 16 << 20
 """Bytes of a run beside its arrays, at most: threads, Dask's graph, encoders' and decoders' own tables, and what is freed but
@@ -39,16 +40,16 @@ class Estimate:
     """What is kept in temporary files, in bytes; 0 where memory holds all that is kept."""
 
 
-Saved: TypeAlias = "str | tuple[str, Mapping[str, Any]] | None"
+SavedAs: TypeAlias = "str | tuple[str, Mapping[str, Any]] | None"
 """A format, or a format and its options; None for an array."""
 
 
-def estimate(*images: Image, sink: str | Sequence[Saved] | None = None, **options: Any) -> Estimate:
+def estimate(*images: Image, sink: SavedAs | Sequence[SavedAs] = None, **options: Any) -> Estimate:
     """What computing ``images`` together, or saving them in one run, will take. Reads no pixels.
 
-    ``sink`` is the format that they are saved in (``"tiff"``), None for arrays, or one of these for each image. Keywords
-    are those of ``imgrs.options`` and, for all that are saved, those that ``save`` takes; what one image has of its own
-    stands beside its format: ``sink=["tiff", ("jpeg", {"quality": 80})]``.
+    ``sink`` is the format that they are saved in (``"tiff"``), or one and its options (``("jpeg", {"quality": 80})``), None
+    for arrays, or a list with one of these for each image. Keywords are those of ``imgrs.options`` and, for all that are
+    saved, those that ``save`` takes; what stands beside a format goes before them.
 
     The forecast of memory is no lower than what is measured, and at most twice that, or 32 MiB where it is small: images of
     any size, made larger or smaller, with no more workers than there are processors. It is more for pixels that compress to
@@ -72,13 +73,13 @@ def estimate(*images: Image, sink: str | Sequence[Saved] | None = None, **option
 
     if not images or not all(isinstance(image, Image) for image in images):
         raise ArgumentTypeError("estimate: needs imgrs images, at least one")
-    named = [sink] * len(images) if sink is None or isinstance(sink, str) else list(sink)
+    named = _for_each(sink, len(images))
     if len(named) != len(images):
         raise ArgumentError(f"estimate: sink must be one format for all images or {len(images)}, got {len(named)}")
     engine, given = config.parted(options)
     sinks = []
     for image, one in zip(images, named, strict=True):
-        format, own = one if isinstance(one, tuple) and len(one) == 2 and isinstance(one[1], Mapping) else (one, {})
+        format, own = with_options(one, "estimate: sink must be a format")
         shared = {} if format is None and any(named) else given  # an array beside what is saved has no options
         sinks.append(sink_of(image._foreseen(format, {**shared, **own}, "estimate")))
     settings = config.settings(**engine)
@@ -91,3 +92,9 @@ def estimate(*images: Image, sink: str | Sequence[Saved] | None = None, **option
         tasks=forecast.tasks,
         scratch_bytes=forecast.kept_bytes if made.scratch else 0,
     )
+
+
+def _for_each(sink: Any, count: int) -> list[SavedAs]:
+    """What each of ``count`` images is saved as: one for all of them, alone or with its options, or a list."""
+    paired = isinstance(sink, tuple) and len(sink) == 2 and isinstance(sink[1], Mapping)
+    return list(sink) if isinstance(sink, Sequence) and not isinstance(sink, str) and not paired else [sink] * count

@@ -85,12 +85,18 @@ def save_all(
 
 def image_and_options(saved: Any, what: str) -> tuple[Image, Mapping[str, Any]]:
     """The parts of what is to be saved. ``what`` begins the ``ArgumentTypeError`` for anything else: "x must be"."""
-    image, own = saved if isinstance(saved, tuple) and len(saved) == 2 else (saved, {})
+    image, own = with_options(saved, f"{what} an image")
     if not isinstance(image, Image):
         raise ArgumentTypeError(f"{what} an imgrs.Image, or one and a dict of options, got {type(image).__name__}")
-    if not isinstance(own, Mapping):
-        raise ArgumentTypeError(f"{what} an image and a dict of options, got a tuple with {type(own).__name__}")
     return image, own
+
+
+def with_options(value: Any, what: str) -> tuple[Any, Mapping[str, Any]]:
+    """A value that may stand beside options of its own, and those. ``what`` begins an ``ArgumentTypeError``."""
+    alone, own = value if isinstance(value, tuple) and len(value) == 2 else (value, {})
+    if not isinstance(own, Mapping):
+        raise ArgumentTypeError(f"{what} and a dict of options, got a tuple with {type(own).__name__}")
+    return alone, own
 
 
 def _check_apart(outputs: Sequence[Output]) -> None:

@@ -163,6 +163,14 @@ def test_estimate_names_what_is_wrong() -> None:
         imgrs.estimate(img, img, sink=["tiff"])
     with pytest.raises(imgrs.ArgumentError, match=r"^estimate: sink must"):
         imgrs.estimate(img, sink="nonsense")
+    number: Any = 64
+    with pytest.raises(imgrs.ArgumentTypeError, match=r"^estimate: sink must be a name, got int"):
+        imgrs.estimate(img, sink=number)
+    beside: Any = [("tiff", 64)]
+    with pytest.raises(
+        imgrs.ArgumentTypeError, match=r"^estimate: sink must be a format and a dict of options, got a tu"
+    ):
+        imgrs.estimate(img, sink=beside)
 
 
 SAVES: list[tuple[str, dict[str, Any]]] = [
@@ -195,6 +203,10 @@ def test_estimates_of_several_saves_have_options_for_all_and_for_one() -> None:
     assert one == imgrs.estimate(img, small, sink=["tiff", ("tiff", {"tile": 2048})], tile=64)
     assert one != imgrs.estimate(img, small, sink="tiff", tile=64)
     assert imgrs.estimate(img, small, sink=["tiff", None], tile=64).tasks > 0
+    for_all = imgrs.estimate(img, small, sink=("tiff", {"tile": 64}))
+    assert for_all == imgrs.estimate(img, small, sink="tiff", tile=64)
+    assert imgrs.estimate(img, sink=("tiff", {"tile": 64})) == imgrs.estimate(img, sink="tiff", tile=64)
+    assert imgrs.estimate(img, small, sink=("tiff", "jpeg")) == imgrs.estimate(img, small, sink=["tiff", "jpeg"])
 
 
 @pytest.mark.parametrize(
