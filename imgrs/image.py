@@ -722,7 +722,8 @@ class Image(Collection):
         from imgrs.profile import profile
 
         engine, given = config.parted(options)
-        return profile(self._node, config.settings(**engine), self._foreseen(sink, given, "profile"))
+        output = self._foreseen(sink, given, "profile")
+        return profile(self._node, config.settings(**engine), output, resume=given.get("resume", False))
 
     def listing(self) -> str:
         """The graph as it was built, one line per node.

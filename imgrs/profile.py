@@ -209,8 +209,11 @@ class _Profiler:
         self.runs.append(run)
 
 
-def profile(node: Node, settings: Settings, output: Output | None = None) -> Profile:
-    """Run the plan of an image and measure it; its pixels are dropped, or saved to a file that is then removed."""
+def profile(node: Node, settings: Settings, output: Output | None = None, resume: bool = False) -> Profile:
+    """Run the plan of an image and measure it; its pixels are dropped, or saved to a file that is then removed.
+
+    With ``resume`` the save is one that could be gone on with, which writes a journal.
+    """
     import tempfile
 
     from imgrs.io.atomic import temporary_folder
@@ -225,7 +228,7 @@ def profile(node: Node, settings: Settings, output: Output | None = None) -> Pro
             discard([node], settings)
     else:
         with temporary_folder(tempfile.gettempdir(), "imgrs-profile") as folder, watching(profiler):
-            save([replace(output, target=f"{folder}/profiled")], settings)
+            save([replace(output, target=f"{folder}/profiled")], settings, resume=resume)
     return Profile(profiler.runs[0], any(not name.startswith("imgrs.") for name in set(sys.modules) - before))
 
 

@@ -21,6 +21,7 @@ from imgrs.plan.choose import plan
 from imgrs.plan.measure import Measured
 from imgrs.plan.predict import extent, predict
 from imgrs.profile import COLORS, FIRST, NEVER, color_of
+from imgrs.run.landing import resumable
 from imgrs.run.tasks import Into
 from imgrs.run.watched import resident
 from imgrs.types import Pixels
@@ -70,6 +71,20 @@ def test_a_profile_as_a_dict_has_the_plan_and_what_it_was_taken_to_cost(img: img
         assert predicted["seconds"] == list(cost.seconds)
         ops = [part for part in stage["parts"] if part["kind"] in ("op", "decode", "join")]
         assert len(predicted["pixels"]) == len(ops)
+
+
+def test_a_profile_of_a_save_with_resume_keeps_a_journal(img: imgrs.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Any] = []
+
+    def counted(*given: Any) -> Any:
+        begun.append(given)
+        return resumable(*given)
+
+    monkeypatch.setattr("imgrs.run.save.resumable", counted)
+    tiles = img.profile("tiff", **OPTIONS).run.tiles
+    assert not begun
+    assert img.profile("tiff", resume=True, **OPTIONS).run.tiles == tiles
+    assert len(begun) == 1
 
 
 def test_predictions_of_parts_add_up_to_the_planners(img: imgrs.Image) -> None:
