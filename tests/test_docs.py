@@ -229,6 +229,15 @@ def test_the_table_of_the_package_on_pypi_says_what_is_here() -> None:
         assert status in ("same", "differs", "other name", "not there"), status
 
 
+def test_names_of_colors_are_as_the_page_says() -> None:
+    (row,) = re.findall(r"^\| `imgrs\.new`.*$", MIGRATION, re.M)
+    assert '`"green"` is `(0, 128, 0)`; no `"transparent"`; also 16 bits, floats and CMYK' in row
+    assert imgrs.new("RGB", (1, 1), "green").compute().tolist() == [[[0, 128, 0]]]
+    with pytest.raises(imgrs.ArgumentError):
+        imgrs.new("RGBA", (1, 1), "transparent")
+    assert [imgrs.new(mode, (1, 1)).mode for mode in ("I;16", "F", "CMYK")] == ["I;16", "F", "CMYK"]
+
+
 def test_the_page_about_pillow_has_the_names_that_errors_speak_of() -> None:
     page = (DOCS / "from-pillow.md").read_text(encoding="utf-8").partition("## Names that are not here")[2]
     rows = re.findall(r"^\| `im\.(\w+)` \| (.+) \|$", page, re.M)
