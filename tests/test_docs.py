@@ -26,6 +26,7 @@ from click.testing import CliRunner
 
 import imgrs
 from imgrs.cli import main
+from imgrs.forecast import MACHINERY
 from imgrs.image import Image
 from imgrs.instead import INSTEAD
 
@@ -255,6 +256,17 @@ def test_the_demo_takes_its_options_and_draws_no_bars_into_files(tmp_path: Path)
     done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert b"\r" not in done.stdout
     assert {path.name for path in (tmp_path / "demo").iterdir()} >= {"grade.tif", "heavy_processing.tif", "preview.png"}
+
+
+def test_a_gigapixel_pyramid_fits_the_memory_that_is_given_for_it() -> None:
+    code = next(code for _, code, _ in blocks("README.md") if "pyramid=True" in code)
+    width, gigapixel = re.findall(r"resize\(width=([\d_]+)\)  # ([\d_]+) makes it a gigapixel", code)[0]
+    assert int(width) < 4_000
+    photo = imgrs.new("RGB", (4000, 3000), (200, 120, 40))
+    large = photo.resize(width=int(gigapixel)).brightness(20).contrast(1.2).gamma(1.1)
+    assert large.width * large.height > 1e9
+    found = imgrs.estimate(large, sink="tiff", pyramid=True, memory_limit="512MiB", workers=2)
+    assert found.peak_bytes <= (512 << 20) + MACHINERY
 
 
 def test_what_pages_link_to_is_there() -> None:
