@@ -1,8 +1,8 @@
 """The command line: ``imgrs info``, ``convert``, ``apply``, ``run``, ``batch``, ``explain``, ``estimate``, ``profile``, ...
 
 A thin layer: each command parses its arguments, calls the function of that name, and prints what it returns. Results go to
-the standard output, everything else to the standard error. Exit codes: 0 done, 1 failed, 2 called wrongly, which is found
-before an image is opened, 130 interrupted.
+the standard output, everything else to the standard error, warnings and errors in one line each. Exit codes: 0 done,
+1 failed, 2 called wrongly, which is found before an image is opened, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import dataclasses
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -61,7 +62,26 @@ def _one_line() -> Iterator[None]:
         raise CalledWrongly(f"{told[:1].lower()}{told[1:]}; see {command} --help") from error
 
 
-def _complain(error: Exception) -> None:
+@contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Inside, warnings are one line, as errors are, and do not say where in the program they came from."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        _complain(message)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _complain(error: object) -> None:
     click.echo(f"imgrs: {' '.join(str(error).split())}", err=True)
 
 
@@ -76,7 +96,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _one_line():
+            with _one_line(), nullcontext() if ctx.params.get("traceback") else _short_warnings():
                 return super().invoke(ctx)
         except CalledWrongly as error:
             if ctx.params.get("traceback") and error.__cause__ is not None:

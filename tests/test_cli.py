@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,8 +91,11 @@ def test_a_damaged_file_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     whole, cut, out = saved(picture(3, (500, 400)), "JPEG"), tmp_path / "cut.jpg", tmp_path / "out.png"
     cut.write_bytes(whole[: len(whole) * 3 // 5])
     assert run("convert", cut, out).exit_code == 1
+    told = run("convert", cut, out, "--on-error", "fill")
+    assert told.exit_code == 0
+    assert re.fullmatch(r"imgrs: .*cut\.jpg.* is 0: damaged\(\) lists what is damaged\n", told.stderr)
     with pytest.warns(imgrs.DamagedImageWarning):
-        done("convert", cut, out, "--on-error", "fill")
+        run("--traceback", "convert", shutil.copy(cut, tmp_path / "again.jpg"), out, "--on-error", "fill")
     np.testing.assert_array_equal(imgrs.open(out)[:150], imgrs.open(whole)[:150])
     assert not imgrs.open(out)[399:].compute().any()
 
