@@ -260,7 +260,7 @@ def apply(steps: str, source: str, target: str, **options: Any) -> None:
     """
     opening = _opening_options(options)
     pipeline, keywords = _pipeline(steps), _save_options(options, target)
-    pipeline(_opened(source, opening)).save(target, **keywords)
+    pipeline.save(_opened(source, opening), target, **keywords)
 
 
 @main.command(epilog=STATUS)

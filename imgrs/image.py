@@ -540,7 +540,7 @@ class Image(Collection):
         """A save of this image, checked; ``name`` and ``parameter`` are the method that was called, and its word for format."""
         from imgrs.io import exif, format_for, xmp
         from imgrs.io.options import check_flag
-        from imgrs.pipelines import recipe_of
+        from imgrs.pipelines import Pipeline, recipe_of, saved_with
         from imgrs.run.landing import path_of
         from imgrs.run.save import Output
 
@@ -549,16 +549,18 @@ class Image(Collection):
             if "exif" in given:
                 given["exif"] = exif.given(given["exif"])
             keeps_metadata = check_flag("metadata", given.pop("metadata", True))
-            has_recipe = check_flag("recipe", given.pop("recipe", False))
+            recipe = given.pop("recipe", False)
+            if not isinstance(recipe, Pipeline):
+                recipe = recipe_of(self._node) if check_flag("recipe", recipe) else None
         info = self.info if keeps_metadata else {}
         if "xmp" in info:
             info["xmp"] = xmp.without_recipe(info["xmp"])
-        recipe = None
-        if has_recipe:
-            recipe = recipe_of(self._node, given if format is None else {**given, "format": format}).to_json()
+        text = None
+        if recipe is not None:
+            text = saved_with(recipe, given if format is None else {**given, "format": format}).to_json()
         with said_by(name):
             kind = format_for(path_of(target), format, parameter)
-            return Output.of(self._node, target, kind, info, given, recipe)
+            return Output.of(self._node, target, kind, info, given, text)
 
     def _foreseen(self, sink: str | None, options: Mapping[str, Any], name: str) -> Output | None:
         """The save that the method ``name`` is asked about, checked as ``save`` checks it; None for an array."""
@@ -835,6 +837,8 @@ def resized(
         return verbs.Resize(width, height, resample_, box)
     if size is not None and (width is not None or height is not None):
         raise ArgumentError(f"resize: needs size, or width and height, got size={size!r} and one of those, too")
+    if isinstance(size, int) and isinstance(resample_, int) and resample_ > len(resample.FILTERS):
+        raise ArgumentTypeError(f"resize: takes a size as one value: resize(({size}, {resample_}))")
     if isinstance(size, (int, float)):
         raise ArgumentTypeError(
             f"resize: size must be a size (width, height), got {size!r}; resize(width={size!r}) keeps the proportions"

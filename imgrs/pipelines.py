@@ -145,11 +145,20 @@ class Pipeline:
         return made[self._named.output].copy()
 
     def save(self, source: Any, target: Any, format: str | None = None, **options: Any) -> None:
-        """Open ``source``, apply the steps, and save as ``Image.save`` does; a list or a dict fills several holes."""
+        """Open ``source``, apply the steps, and save as ``Image.save`` does; a list or a dict fills several holes.
+
+        With ``recipe=True`` the file gets these steps, rules such as ``thumbnail`` included, behind those that made the source;
+        of several sources, it gets the graph of the result.
+        """
         if isinstance(source, Mapping):
             made = self(**source)
+        elif isinstance(source, (list, tuple)):
+            made = self(*source)
         else:
-            made = self(*source) if isinstance(source, (list, tuple)) else self(source)
+            image = _opened(source, "source")
+            made = self(image)
+            if options.get("recipe") is True:
+                options["recipe"] = recipe_behind(image, self)
         made.save(target, format, **options)
 
     def __or__(self, other: Any) -> Pipeline:
@@ -304,13 +313,21 @@ class Pipeline:
         return "\n".join([f"<imgrs.Pipeline {' '.join(self.inputs)} -> {output}>", *lines])
 
 
-def recipe_of(output: Node, saved_with: Mapping[str, Any] | None = None) -> Pipeline:
-    """The graph of an image as a pipeline.
-
-    Of the options of a save, those are kept that text can hold: all that pixels depend on.
-    """
+def recipe_of(output: Node) -> Pipeline:
+    """The graph of an image as a pipeline."""
     step, sources = steps_of(output)
-    return Pipeline(step, About(sources, recipe_text.options(dict(saved_with or {}), strict=False)))
+    return Pipeline(step, About(sources))
+
+
+def recipe_behind(image: Image, then: Pipeline) -> Pipeline:
+    """The graph of ``image``, then the steps of a pipeline on it: a recipe of its result that keeps their rules."""
+    recipe = recipe_of(image._node)
+    return Pipeline((recipe | then)._output, recipe._about)
+
+
+def saved_with(recipe: Pipeline, options: Mapping[str, Any]) -> Pipeline:
+    """The same, which tells the options of a save: those that text can hold, which is all that pixels depend on."""
+    return Pipeline(recipe._output, About(recipe.sources, recipe_text.options(dict(options), strict=False)))
 
 
 def _from_rows(rows: list[tuple[Action, tuple[int, ...]]], *about: Any) -> Pipeline:

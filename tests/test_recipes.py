@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 
 import imgrs
 from imgrs import recipe_text
+from imgrs.cli import main
 from imgrs.graph.op import Point, op
 from imgrs.graph.parameters import checked
 from imgrs.image import Image
@@ -664,3 +665,32 @@ def test_images_that_are_saved_together_have_each_their_recipe(tmp_path: Path) -
     assert Pipeline.from_file(first) == img.blur(1).recipe()
     assert Pipeline.from_file(second) == img.invert().recipe()
     assert Pipeline.from_file(second).saved_with == {"quality": 30}
+
+
+@pytest.mark.parametrize("way", ["save", "batch", "shell"])
+def test_a_file_keeps_the_rules_of_the_pipeline_that_made_it(way: str, tmp_path: Path) -> None:
+    wide, tall = imgrs.new("RGB", (80, 40), "teal"), imgrs.new("RGB", (30, 90), "teal")
+    wide.save(tmp_path / "wide.png")
+    pipe, made = imgrs.pipeline().thumbnail((20, 20)), tmp_path / "made.png"
+    if way == "save":
+        pipe.save(tmp_path / "wide.png", made, recipe=True)
+    elif way == "batch":
+        imgrs.batch(tmp_path / "wide.png", pipe, made, recipe=True, progress=False)
+    else:
+        main(
+            ["apply", "thumbnail(20, 20)", str(tmp_path / "wide.png"), str(made), "-O", "recipe=True"],
+            standalone_mode=False,
+        )
+    recipe = imgrs.Pipeline.from_file(made)
+    assert recipe(wide).size == (20, 10)
+    assert recipe(tall).size == (7, 20)
+    assert recipe.sources["input"].name == "wide.png"
+
+
+def test_a_recipe_has_what_was_done_before_the_pipeline_too(tmp_path: Path) -> None:
+    photo = imgrs.new("RGB", (80, 40), "teal")
+    photo.save(tmp_path / "photo.png")
+    inverted = imgrs.open(tmp_path / "photo.png").invert()
+    imgrs.pipeline().resize(width=20).save(inverted, tmp_path / "made.png", recipe=True)
+    again = imgrs.Pipeline.from_file(tmp_path / "made.png")(photo)
+    assert imgrs.images_equal(again, imgrs.open(tmp_path / "made.png"))

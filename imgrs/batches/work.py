@@ -16,6 +16,7 @@ from imgrs.config import Settings
 from imgrs.create import open as open_image
 from imgrs.errors import ImgrsError, MemoryBudgetError, SaveError
 from imgrs.image import Image
+from imgrs.pipelines import Pipeline, recipe_behind
 from imgrs.run.save import Output, forecast, save
 from imgrs.together import Saved, image_and_options
 
@@ -55,9 +56,11 @@ def work(job: Job, admit: Admit, leaves: type[Exception] | tuple[()] = ()) -> Ma
     start = time.perf_counter()
     waited = 0.0
     try:
-        made = job.pipeline(open_image(job.source, orient=job.orient))
-        image, own = image_and_options(made, "batch: the pipeline must return")
+        source = open_image(job.source, orient=job.orient)
+        image, own = image_and_options(job.pipeline(source), "batch: the pipeline must return")
         options = {**job.options, **own}
+        if isinstance(job.pipeline, Pipeline) and options.get("recipe") is True:
+            options["recipe"] = recipe_behind(source, job.pipeline)
         key = _key(image, options, job)
         if key == job.done:
             return Made(Result(job.source, job.output, "kept", *image.size, bytes=_bytes(job.output)), key)
