@@ -253,6 +253,7 @@ def test_the_warning_speaks_of_pixels_of_the_full_size_image(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("full_size", [False, True])
+@pytest.mark.usefixtures("usual_options")
 def test_the_warning_says_that_damage_in_a_copy_is_not_listed(full_size: bool, tmp_path: Path) -> None:
     imgrs.fromarray(picture(3, SIZE)).save(tmp_path / "a.tif", pyramid=True, tile=32)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
