@@ -285,10 +285,13 @@ def _in_futures(client: Any, bar: Bar, graph: Graph, keys: Any) -> Any:
     for future in futures:
         future.add_done_callback(lambda future: bar.finished(future.key))
     try:
-        return client.gather(packed)
+        found = client.gather(packed)
     except BaseException:
         client.cancel(futures)
         raise
+    for future in futures:
+        bar.finished(future.key)  # which counts once: a callback may come after the value
+    return found
 
 
 def check_shared(name: str) -> None:
