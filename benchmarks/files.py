@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from benchmarks.controls import busy
 from benchmarks.images import photograph
@@ -143,29 +143,27 @@ def nothing_by_vips(folder: Path, side: int) -> None:
 
 _TIFF: dict[str, Any] = {"compression": "deflate", "predictor": "horizontal", "level": LEVEL, "tile": True}
 _TIFF |= {"tile_width": TILE, "tile_height": TILE, "bigtiff": True}
-ROWS: dict[str, tuple[Callable[[Path, int], None], Callable[[Path, int], None]]] = {
+_PNG: dict[str, Any] = {"compression": LEVEL, "filter": "sub"}
+_JPEG: dict[str, Any] = {"Q": QUALITY, "subsample_mode": "on"}
+Work: TypeAlias = Callable[[Path, int], None]
+
+
+def png(source: str) -> tuple[Work, Work]:
+    return saved(source, "out.png", compress_level=LEVEL), saved_by_vips(source, "out.png", **_PNG)
+
+
+def jpeg(source: str) -> tuple[Work, Work]:
+    return saved(source, "out.jpg", quality=QUALITY), saved_by_vips(source, "out.jpg", **_JPEG)
+
+
+ROWS: dict[str, tuple[Work, Work]] = {
     "libraries": (nothing, nothing_by_vips),
     "TIFF to TIFF": (saved("tif", "out.tif"), saved_by_vips("tif", "out.tif", **_TIFF)),
-    "PNG to PNG": (
-        saved("png", "out.png", compress_level=LEVEL),
-        saved_by_vips("png", "out.png", compression=LEVEL, filter="sub"),
-    ),
-    "TIFF to PNG": (
-        saved("tif", "out.png", compress_level=LEVEL),
-        saved_by_vips("tif", "out.png", compression=LEVEL, filter="sub"),
-    ),
-    "TIFF to JPEG": (
-        saved("tif", "out.jpg", quality=QUALITY),
-        saved_by_vips("tif", "out.jpg", Q=QUALITY, subsample_mode="on"),
-    ),
-    "plain TIFF to PNG": (
-        saved("plain.tif", "out.png", compress_level=LEVEL),
-        saved_by_vips("plain.tif", "out.png", compression=LEVEL, filter="sub"),
-    ),
-    "plain TIFF to JPEG": (
-        saved("plain.tif", "out.jpg", quality=QUALITY),
-        saved_by_vips("plain.tif", "out.jpg", Q=QUALITY, subsample_mode="on"),
-    ),
+    "PNG to PNG": png("png"),
+    "TIFF to PNG": png("tif"),
+    "TIFF to JPEG": jpeg("tif"),
+    "plain TIFF to PNG": png("plain.tif"),
+    "plain TIFF to JPEG": jpeg("plain.tif"),
     "JPEG to TIFF": (saved("jpg", "out.tif"), saved_by_vips("jpg", "out.tif", **_TIFF)),
     "TIFF to Zarr": (saved("tif", "out.zarr"), zarr_by_vips),
     "TIFF to pyramid": (

@@ -27,6 +27,8 @@ Signature: TypeAlias = tuple[tuple[str, int], ...]
 """For each argument the type of its samples and how many axes it has: ("<f4", 1), ("<i8", 0), and ("", 0) for None."""
 
 _OPTIONS = {"fastmath": False, "boundscheck": False, "error_model": "numpy", "_nrt": False}
+_TAKEN = {"ptr": ctypes.c_void_p, "i64": ctypes.c_int64}
+"""Arguments of functions in LLVM's language, as ctypes has them."""
 _loading = threading.Lock()
 """There is one engine, and LLVM changes it for one thread at a time."""
 _DIGEST = 16
@@ -79,17 +81,18 @@ def machine_code(function: Function, kinds: Signature) -> Function:
     return functools.partial(_called, call)
 
 
-def assembled(name: str, text: str, takes: Sequence[Any]) -> Callable[..., None]:
-    """A function written in LLVM's language; ``takes`` are its arguments as ctypes has them. A name stands for one text.
+def assembled(name: str, text: str) -> Callable[..., None]:
+    """A function written in LLVM's language, of addresses and 64-bit numbers. A name stands for one text.
 
     Its calls let other threads run meanwhile.
     """
     from llvmlite import binding
 
     with _loading:
-        address = _engine().get_function_address(name)
+        address = _engine().get_function_address(name)  # which makes LLVM ready, too
+        module = binding.parse_assembly(text)
+        takes = [_TAKEN[str(argument.type)] for argument in module.get_function(name).arguments]
         if not address:
-            module = binding.parse_assembly(text)
             module.verify()
             address = _loaded(name, _machine().emit_object(module))
     function: Callable[..., None] = ctypes.CFUNCTYPE(None, *takes)(address)

@@ -8,7 +8,6 @@ does the work.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import string
 from collections.abc import Callable
@@ -249,5 +248,4 @@ def _slants(pixel: int) -> Callable[..., None]:
     shift = ", ".join(f"i32 {k if k < room else _LANES + k - room}" for k in range(_LANES))
     name = f"unfilter_{pixel}"
     text = _FUNCTION.substitute(sizes, name=name, shift=shift, **parts)
-    address, number = ctypes.c_void_p, ctypes.c_int64
-    return assembled(name, text, (address, number, address, number, number, number, address))
+    return assembled(name, text)

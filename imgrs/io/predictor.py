@@ -6,7 +6,6 @@ written in LLVM's own language, as neither NumPy nor numba can say them; before 
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import string
 from collections.abc import Callable
@@ -130,5 +129,4 @@ def _sums(bands: int, itemsize: int) -> Callable[..., None]:
     name = f"sums_of_{bands}_by_{8 * itemsize}_bits"
     sizes = {"pixels_less_1": (1 << steps) - 1, "steps": steps, "bands": bands, "lanes": lanes}
     text = _FUNCTION.substitute(sizes, name=name, sample=sample, vector=vector, add=add, last=last)
-    address, number = ctypes.c_void_p, ctypes.c_int64
-    return assembled(name, text, (address, address, number, number))
+    return assembled(name, text)

@@ -144,7 +144,8 @@ separable: Exact[[Array, Array], Array] = Exact(_separable_plain, _separable_fas
 
 @part
 def _weigh(source: Array, at: Any, shifts: Array, weights: Array, n: Any, acc: Array) -> None:
-    # acc[i] = sum over k of weights[k] * source[at + shifts[k] + i], four at a time, as above.
+    # acc[i] = sum over k of weights[k] * source[at + shifts[k] + i], four at a time, as above;
+    # the first four begin the sums, which saves a pass over them.
     f, size, k = np.float32, np.uint64(weights.size), np.uint64(0)
     if size >= np.uint64(4):
         w1, w2, w3, w4 = weights[0], weights[1], weights[2], weights[3]

@@ -7,7 +7,6 @@ parts are put together in the end. So results are those of ``resample``, to the 
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import string
 from collections.abc import Callable
@@ -298,9 +297,7 @@ def _ones(counts: Numbers) -> npt.NDArray[np.uint64]:
 
 @functools.cache
 def _function(precision: int) -> Callable[..., None]:
-    address, number = ctypes.c_void_p, ctypes.c_int64
-    takes = (address, number, address, number, number, number, number, address, number, address, address, address)
-    return assembled(f"across_{precision}", _text(precision), (*takes, number, address, number, address))
+    return assembled(f"across_{precision}", _text(precision))
 
 
 def _text(precision: int) -> str:

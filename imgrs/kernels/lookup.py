@@ -6,7 +6,6 @@ with AVX2 sixteen look 32 up, each among the 16 entries whose upper four bits it
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import string
 from collections.abc import Callable
@@ -127,8 +126,7 @@ def _function(lanes: int) -> Callable[..., None]:
     loads, look_up = _permuted_64() if lanes == 64 else _permuted_32()
     parts = {"loads": "\n".join(loads), "look_up": "\n".join(look_up)}
     text = _FUNCTION.substitute(name=name, lanes=lanes, lanes_less_1=lanes - 1, **parts)
-    address, number = ctypes.c_void_p, ctypes.c_int64
-    return assembled(name, text, (address, number, address, number, number, number, address, address))
+    return assembled(name, text)
 
 
 def _permuted_64() -> tuple[list[str], list[str]]:

@@ -5,7 +5,6 @@ Written in LLVM's own language, as numba reads every third sample one by one. Su
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import string
 from collections.abc import Callable, Iterable
@@ -125,8 +124,7 @@ def _function(bands: int) -> Callable[..., None]:
         fourth="%band3" if bands == 4 else "poison",
         interleaved=_indices(_PIXELS * band + i for i in range(_PIXELS) for band in range(bands)),
     )
-    address, number = ctypes.c_void_p, ctypes.c_int64
-    return assembled(f"matrix_of_{bands}", text, (address, number, address, number, number, number, address))
+    return assembled(f"matrix_of_{bands}", text)
 
 
 def _indices(values: Iterable[int]) -> str:
