@@ -18,6 +18,7 @@ import imgrs
 from imgrs.demo import photograph
 from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io import jpeg_read, jpeg_walk, open_source
+from imgrs.io.resource import resource_of
 from imgrs.types import Pixels
 
 WIDTH, HEIGHT = 333, 517
@@ -248,3 +249,13 @@ def test_a_missing_end_is_told_as_for_small_files(tmp_path: Path) -> None:
 def _put(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
+
+
+def test_only_large_files_are_cut(monkeypatch: Any) -> None:
+    file = io.BytesIO()
+    PIL.Image.new("RGB", (100, 80)).save(file, "JPEG")
+    reader = jpeg_read.JpegReader(resource_of(file.getvalue()))
+    monkeypatch.setattr(jpeg_read, "STREAMED", 100 * 80 * 3)
+    assert not reader.streams()
+    monkeypatch.setattr(jpeg_read, "STREAMED", 100 * 80 * 3 - 1)
+    assert reader.streams()

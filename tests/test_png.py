@@ -270,3 +270,11 @@ def test_a_filter_that_does_not_exist_is_refused(large: int, monkeypatch: Any) -
     monkeypatch.setattr(png_filters._load, "_done", large)
     with pytest.raises(CorruptImageError, match="filter"):
         imgrs.open(png).compute()
+
+
+def test_a_strip_is_no_higher_than_libpng_takes_with_the_row_above(monkeypatch: Any) -> None:
+    data = np.arange(1_000_000, dtype=np.uint32).astype(np.uint8).reshape(-1, 1)
+    file = io.BytesIO()
+    Pillow.fromarray(data).save(file, "PNG")
+    monkeypatch.setattr(png_read, "unfiltered", png_filters.by_libpng)
+    np.testing.assert_array_equal(np.asarray(imgrs.open(file.getvalue())), data)
