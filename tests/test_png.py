@@ -17,7 +17,7 @@ import imgrs
 from imgrs.errors import CorruptImageError, ImgrsError, TruncatedImageError
 from imgrs.io import png_chunks, png_filters, png_read
 from imgrs.io.png_chunks import SIGNATURE, chunk
-from imgrs.io.resource import resource_of
+from imgrs.io.resource import BytesResource, resource_of
 from imgrs.types import Region
 from tests import pngs
 from tests.test_files import pixels
@@ -191,7 +191,7 @@ def test_transparency_by_a_color_of_sixteen_bits(color: int, interlaced: bool, s
 
 
 def test_chunks_longer_than_a_piece(monkeypatch: Any) -> None:
-    monkeypatch.setattr(png_read, "PIECE", 64)
+    monkeypatch.setattr(png_chunks, "PIECE", 64)
     for piece in (10, 63, 64, 65, 1_000_000):
         data, source = made(2, 8, (40, 30), piece=piece)
         np.testing.assert_array_equal(imgrs.open(data).compute(), source["samples"])
@@ -199,6 +199,15 @@ def test_chunks_longer_than_a_piece(monkeypatch: Any) -> None:
         bad[data.index(b"IDAT") + 9] ^= 1
         with pytest.raises(CorruptImageError, match="checksum of a IDAT"):
             imgrs.open(bytes(bad)).compute()
+
+
+def test_pixels_in_many_chunks_are_inflated_in_few_pieces(monkeypatch: Any) -> None:
+    monkeypatch.setattr(png_chunks, "PIECE", 3_000)
+    data, _ = made(2, 8, (40, 30), piece=20)
+    chunks = [content for kind, content in png_chunks.chunks(data) if kind == b"IDAT"]
+    pieces = [content for _, content in png_chunks.joined(png_chunks.verified_chunks(BytesResource(data)))]
+    assert b"".join(pieces) == b"".join(chunks)
+    assert len(chunks) > 10 * len(pieces) > 100, (len(chunks), len(pieces))
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
 
+from imgrs.errors import CorruptImageError, ImgrsError, TruncatedImageError
+from imgrs.io.resource import Resource
+
 Bytes: TypeAlias = npt.NDArray[np.uint8]
+Chunk: TypeAlias = tuple[bytes, Any]
+"""Type and content, bytes or a view of them."""
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BLOCK = 65_535
 """The most bytes of a block that is stored."""
+PIECE = 1 << 20
+"""Bytes of compressed pixels that are handed on at a time. Of a longer chunk, the checksum is verified in a pass of its own."""
+_VIEW = 200
+"""Bytes that a chunk takes beside its content, while it waits for others."""
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -29,6 +38,78 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 def chunk(kind: bytes, data: bytes) -> bytes:
     """A chunk of a PNG: its length, type, content and checksum."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", isal_zlib.crc32(data, isal_zlib.crc32(kind)))
+
+
+def verified_chunks(resource: Resource) -> Iterator[Chunk]:
+    """The chunks of a file that make its pixels, each after its checksum; that of pixels in pieces of ``PIECE`` at most."""
+    name, window, at = resource.name, _Window(resource), len(SIGNATURE)
+    while len(head := window.read(at, 8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        start, at = at + 8, at + 12 + length
+        if kind == b"IEND":
+            return
+        if at > resource.size:
+            raise TruncatedImageError(f"{name} ends within a {kind.decode('latin-1')} chunk")
+        total = 0
+        for piece in window.pieces(start - 4, length + 4):
+            total = isal_zlib.crc32(piece, total)
+        if window.read(at - 4, 4) != struct.pack(">I", total):
+            raise CorruptImageError(f"{name}: the checksum of a {kind.decode('latin-1')} chunk is wrong")
+        if kind == b"IDAT":
+            for piece in window.pieces(start, length):
+                yield kind, piece
+        elif kind == b"PLTE" and not 0 < length <= 768:
+            raise CorruptImageError(f"{name}: the palette has {length / 3:,.0f} colors, and may have 1 to 256")
+        elif kind in (b"PLTE", b"tRNS"):
+            yield kind, bytes(window.read(start, length))
+
+
+def joined(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """The same with pixels in pieces of about ``PIECE``: many files have them in chunks of 8 KiB.
+
+    Pixels before a damaged chunk come before its error.
+    """
+    held: list[Any] = []
+    size = 0
+    try:
+        for kind, content in chunks:
+            if kind == b"IDAT":
+                held.append(content)
+                size += len(content) + _VIEW
+            if held and (kind != b"IDAT" or size >= PIECE):
+                whole, held, size = b"".join(held), [], 0
+                yield b"IDAT", whole
+            if kind != b"IDAT":
+                yield kind, content
+    except ImgrsError:
+        if held:
+            yield b"IDAT", b"".join(held)
+        raise
+    if held:
+        yield b"IDAT", b"".join(held)
+
+
+class _Window:
+    """Bytes of a resource, read some ahead, for chunks that may be tiny or long."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+        self._data = memoryview(b"")
+        self._start = self._length = 0
+
+    def read(self, start: int, length: int) -> memoryview:
+        """Some bytes, fewer at the end."""
+        at = start - self._start
+        if at < 0 or at + length > self._length:
+            self._data = memoryview(self._resource.read(start, max(length, PIECE)))
+            self._start, self._length, at = start, len(self._data), 0
+        return self._data[at : at + length]
+
+    def pieces(self, start: int, length: int) -> Iterable[memoryview]:
+        """Bytes in pieces of at most ``PIECE``."""
+        if length <= PIECE:
+            return (self.read(start, length),)
+        return (self.read(at, min(PIECE, start + length - at)) for at in range(start, start + length, PIECE))
 
 
 def stored_png(width: int, height: int, bits: int, color: int, rows: Bytes, meaning: bytes = b"") -> Bytes:

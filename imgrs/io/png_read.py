@@ -17,7 +17,7 @@ from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io.ahead import one_ahead
 from imgrs.io.limits import check_ratio, check_unit
 from imgrs.io.pillow import PillowReader
-from imgrs.io.png_chunks import SIGNATURE, Bytes, chunk, stored_png
+from imgrs.io.png_chunks import PIECE, Bytes, Chunk, chunk, joined, stored_png, verified_chunks
 from imgrs.io.png_filters import unfiltered
 from imgrs.io.resource import BytesResource, Resource, ends_with
 from imgrs.io.whole import decoding
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 STRIP = 4 << 20
 """Bytes of rows that are decoded at a time, about."""
-PIECE = 1 << 20
-"""Bytes of compressed data that are read at a time. Of a longer chunk, the checksum is verified in a pass of its own."""
-
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Stored samples of a pixel, by color type."""
 _DEEP = {0: (1, False, "gray"), 2: (3, False, "srgb"), 4: (2, True, "gray"), 6: (4, True, "srgb")}
@@ -93,9 +90,10 @@ class PngReader(PillowReader):
         if interlaced or self._row_bytes // self._pixel > _WIDEST:
             super().check_limit()
             return
-        # As they are filtered, as they come out of inflating, as they are stored, and as they mean; some more one ahead.
-        times, more = (5, 2) if self._rows < self.spec.height else (3, 1)
+        # As they come out of inflating, as they are filtered, as they are stored, and as they mean; some more one ahead.
+        times, more, pieces = (5, 2, 4) if self._rows < self.spec.height else (3, 1, 2)
         self._strip_bytes = self._rows * (times * self._row_bytes + more * self.spec.width * self.spec.pixel_bytes)
+        self._strip_bytes += pieces * min(PIECE, size)
         check_unit(name, "a strip", self._strip_bytes)
 
     def decoding_bytes(self, shrink: int = 1) -> int:
@@ -114,40 +112,44 @@ class PngReader(PillowReader):
         if self._strip_bytes is None:
             yield from super().strips(shrink)
             return
-        ahead: list[tuple[bytes, bytes]] = []
+        ahead: list[Chunk] = []
         above = np.zeros(self._row_bytes, np.uint8)
+        pieces = joined(verified_chunks(self.resource))
         with decoding(self.resource.name, "PNG"):
-            inflated = self._inflated(ahead)
-            if self._rows < self.spec.height:
-                inflated = one_ahead(inflated)  # inflating takes about as long as unfiltering
-            for filtered in inflated:
+            if self._rows < self.spec.height:  # inflating takes longest: all else is done beside it
+                inflated = one_ahead(self._inflated(one_ahead(pieces), ahead))
+            else:
+                inflated = self._inflated(pieces, ahead)
+            for parts in inflated:
+                filtered = np.frombuffer(b"".join(parts), np.uint8).reshape(-1, 1 + self._row_bytes)
+                parts.clear()
                 rows = unfiltered(filtered, above, self._pixel)
                 above = rows[-1].copy()
                 yield self._meant(rows, ahead)
 
-    def _inflated(self, ahead: list[tuple[bytes, bytes]]) -> Iterator[Bytes]:
-        """Filtered rows, some at a time; ``ahead`` is filled with the chunks before them."""
+    def _inflated(self, pieces: Iterator[Chunk], ahead: list[Chunk]) -> Iterator[list[bytes]]:
+        """Filtered rows, some at a time, in parts; ``ahead`` is filled with the chunks before them."""
         name, left = self.resource.name, self.spec.height
         inflate, row = isal_zlib.decompressobj(), 1 + self._row_bytes
-        rows, filled, begun = np.empty(0, np.uint8), 0, False
-        for kind, content in self._chunks():
+        parts: list[bytes] = []
+        wanted, begun = 0, False
+        for kind, content in pieces:
             if kind != b"IDAT":
                 if begun:
                     raise CorruptImageError(f"{name} has a {kind.decode('latin-1')} chunk behind its pixels")
-                ahead.append((kind, bytes(content)))
+                ahead.append((kind, content))
                 continue
             begun = True
-            piece: bytes | memoryview = content
+            piece: Any = content
             while left:
-                if not filled:
-                    rows = np.empty(min(left, self._rows) * row, np.uint8)
-                part = inflate.decompress(piece, len(rows) - filled)  # it may hold back what no longer fitted before
-                rows[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
-                filled, piece = filled + len(part), inflate.unconsumed_tail
-                if filled == len(rows):
+                wanted = wanted or min(left, self._rows) * row
+                part = inflate.decompress(piece, wanted)  # it may hold back what no longer fitted before
+                parts.append(part)
+                wanted, piece = wanted - len(part), inflate.unconsumed_tail
+                if not wanted:
                     left -= min(left, self._rows)
-                    yield rows.reshape(-1, row)
-                    filled = 0
+                    yield parts
+                    parts = []
                 elif not piece or inflate.eof:
                     break
             if not left and not inflate.eof and inflate.decompress(piece, 1):  # to the checksum behind the last row
@@ -159,33 +161,11 @@ class PngReader(PillowReader):
 
     def _check_content(self) -> None:
         """Verify checksums and the palette for Pillow, which does not: it stops at the last pixel that it needs."""
-        kinds = {kind for kind, _ in self._chunks()}
+        kinds = {kind for kind, _ in verified_chunks(self.resource)}
         if self._color == _PALETTE and b"PLTE" not in kinds:
             raise CorruptImageError(f"{self.resource.name} has a palette image without a palette")
 
-    def _chunks(self) -> Iterator[tuple[bytes, memoryview]]:
-        """Type and content of the chunks that make pixels, each after its checksum; pixel data comes in pieces."""
-        name, window, at = self.resource.name, _Window(self.resource), len(SIGNATURE)
-        while len(head := window.read(at, 8)) == 8:
-            length, kind = struct.unpack(">I4s", head)
-            start, at = at + 8, at + 12 + length
-            if kind == b"IEND":
-                return
-            if at > self.resource.size:
-                raise TruncatedImageError(f"{name} ends within a {kind.decode('latin-1')} chunk")
-            total = isal_zlib.crc32(kind)
-            for piece in window.pieces(start, length):
-                total = isal_zlib.crc32(piece, total)
-            if window.read(at - 4, 4) != struct.pack(">I", total):
-                raise CorruptImageError(f"{name}: the checksum of a {kind.decode('latin-1')} chunk is wrong")
-            if kind == b"IDAT":
-                yield from ((kind, piece) for piece in window.pieces(start, length))
-            elif kind == b"PLTE" and not 0 < length <= 768:
-                raise CorruptImageError(f"{name}: the palette has {length / 3:,.0f} colors, and may have 1 to 256")
-            elif kind in (b"PLTE", b"tRNS"):
-                yield kind, window.read(start, length)
-
-    def _meant(self, rows: Bytes, ahead: list[tuple[bytes, bytes]]) -> Pixels:
+    def _meant(self, rows: Bytes, ahead: list[Chunk]) -> Pixels:
         """Pixels of the image's spec from rows of bytes."""
         spec = self.spec
         samples = _SAMPLES[self._color]
@@ -201,22 +181,3 @@ class PngReader(PillowReader):
         png = stored_png(spec.width, len(rows), self._bits, self._color, plain.reshape(-1), meaning)
         part = PillowReader(BytesResource(png.tobytes(), self.resource.name), "PNG")
         return part.read(part.spec.region)
-
-
-class _Window:
-    """Bytes of a resource, read some ahead, for chunks that may be tiny or long."""
-
-    def __init__(self, resource: Resource) -> None:
-        self._resource = resource
-        self._start, self._data = 0, memoryview(b"")
-
-    def read(self, start: int, length: int) -> memoryview:
-        """Some bytes, fewer at the end."""
-        if start < self._start or start + length > self._start + len(self._data):
-            self._start, self._data = start, memoryview(self._resource.read(start, max(length, PIECE)))
-        return self._data[start - self._start : start - self._start + length]
-
-    def pieces(self, start: int, length: int) -> Iterator[memoryview]:
-        """Bytes in pieces of at most ``PIECE``."""
-        for at in range(start, start + length, PIECE):
-            yield self.read(at, min(PIECE, start + length - at))
