@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator
 
 from imgrs.errors import ArgumentError, ArgumentTypeError, UnsupportedFormatError
 from imgrs.io import heif
@@ -17,50 +18,20 @@ HEAD = 64
 """Bytes by which a format is recognized."""
 
 
-def formats() -> tuple[Format, ...]:
-    """Every format, in the order in which content is tried."""
-    from imgrs.io import pillow_formats as pillow
-    from imgrs.io.avif import AvifFormat
-    from imgrs.io.bmp import BmpFormat
-    from imgrs.io.deepzoom import DeepZoomFormat
-    from imgrs.io.gif import GifFormat
-    from imgrs.io.ico import IcoFormat
-    from imgrs.io.iiif import IiifFormat
-    from imgrs.io.jpeg2000 import Jpeg2000Format
-    from imgrs.io.jpegxl import JpegXlFormat
-    from imgrs.io.npy import NpyFormat
-    from imgrs.io.pnm import PamFormat, PfmFormat, PnmFormat
-    from imgrs.io.qoi import QoiFormat
-    from imgrs.io.raw import RawFormat
-    from imgrs.io.slides import SlideFormat
-    from imgrs.io.tiff import OmeTiffFormat, TiffFormat
-    from imgrs.io.webp import WebpFormat
-    from imgrs.io.zarr_format import ZarrFormat
+_FORMATS = (
+    ("tiff", "TiffFormat"), ("tiff", "OmeTiffFormat"), ("pillow_formats", "PngFormat"), ("pillow_formats", "JpegFormat"),
+    ("webp", "WebpFormat"), ("avif", "AvifFormat"), ("jpegxl", "JpegXlFormat"), ("jpeg2000", "Jpeg2000Format"),
+    ("gif", "GifFormat"), ("bmp", "BmpFormat"), ("pnm", "PnmFormat"), ("pnm", "PamFormat"), ("pnm", "PfmFormat"),
+    ("qoi", "QoiFormat"), ("ico", "IcoFormat"), ("npy", "NpyFormat"), ("raw", "RawFormat"), ("deepzoom", "DeepZoomFormat"),
+    ("iiif", "IiifFormat"), ("pillow_formats", "TgaFormat"), ("zarr_format", "ZarrFormat"), ("slides", "SlideFormat"),
+)  # fmt: skip
+"""Module and class of each format."""
 
-    return (
-        TiffFormat(),
-        OmeTiffFormat(),
-        pillow.PngFormat(),
-        pillow.JpegFormat(),
-        WebpFormat(),
-        AvifFormat(),
-        JpegXlFormat(),
-        Jpeg2000Format(),
-        GifFormat(),
-        BmpFormat(),
-        PnmFormat(),
-        PamFormat(),
-        PfmFormat(),
-        QoiFormat(),
-        IcoFormat(),
-        NpyFormat(),
-        RawFormat(),
-        DeepZoomFormat(),
-        IiifFormat(),
-        pillow.TgaFormat(),
-        ZarrFormat(),
-        SlideFormat(),
-    )
+
+def formats() -> Iterator[Format]:
+    """Every format, in the order in which content and names are tried; each is loaded when it is its turn."""
+    for module, name in _FORMATS:
+        yield getattr(importlib.import_module(f"imgrs.io.{module}"), name)()
 
 
 @functools.cache
@@ -117,21 +88,23 @@ def format_for(path: str | None, name: str | None, parameter: str = "format") ->
     """
     if name is not None and not isinstance(name, str):
         raise ArgumentTypeError(f"{parameter} must be a name, got {type(name).__name__}")
-    by_name: Mapping[str, Format] = {format.name: format for format in formats() if format.is_written}
-    by_extension = {extension: format for format in by_name.values() for extension in format.extensions}
-    known = ", ".join(by_name)
-    wanted = f".{name.lower().lstrip('.')}" if name is not None else os.path.splitext(path or "")[1].lower()
-    if wanted in heif.EXTENSIONS:
+    endings = _endings(path or "") if name is None else [f".{name.lower().lstrip('.')}"]
+    if {*endings} & {*heif.EXTENSIONS}:
         raise ArgumentError(f"HEIF cannot be written: {heif.REASON}; save as AVIF, which is alike")
+    for ending in endings:
+        for format in formats():
+            if format.is_written and (ending in format.extensions or (name or "").upper() == format.name):
+                return format
+    known = ", ".join(format.name for format in formats() if format.is_written)
     if name is not None:
-        found = by_name.get(name.upper()) or by_extension.get(f".{name.lower().lstrip('.')}")
-        if found is None:
-            raise ArgumentError(f"{parameter} must be one of {known}, got {name!r}")
-        return found
+        raise ArgumentError(f"{parameter} must be one of {known}, got {name!r}")
     if path is None:
         raise ArgumentError(f"a file object needs format=, one of {known}")
-    endings = [extension for extension in by_extension if path.lower().endswith(extension)]
-    if not endings:
-        extension = os.path.splitext(path)[1].lower()
-        raise ArgumentError(f"no format has the extension {extension!r}; give format=, one of {known}")
-    return by_extension[max(endings, key=len)]
+    extension = os.path.splitext(path)[1].lower()
+    raise ArgumentError(f"no format has the extension {extension!r}; give format=, one of {known}")
+
+
+def _endings(path: str) -> list[str]:
+    """The extensions that a path may have, the longest first: ``.ome.tif``, ``.tif``."""
+    parts = os.path.basename(path).lower().split(".")
+    return ["." + ".".join(parts[i:]) for i in range(1, len(parts))]

@@ -6,10 +6,10 @@ which says where elements begin and end, and is given no document type to expand
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Any
 from xml.parsers import expat
-from xml.sax.saxutils import escape
 
 from imgrs.errors import ArgumentError
 
@@ -107,7 +107,7 @@ def without_recipe(packet: bytes) -> bytes:
 
 def with_recipe(packet: bytes, text: str) -> bytes:
     """The packet with a recipe, and nothing else changed. Raises ``ArgumentError`` for a packet that is no XML in UTF-8."""
-    ours = _description(f"<imgrs:recipe>{escape(text)}</imgrs:recipe>")
+    ours = _description(f"<imgrs:recipe>{html.escape(text, quote=False)}</imgrs:recipe>")
     packet = without_recipe(packet)
     if not packet.strip(b"\0 \r\n\t"):
         return _HEAD.encode() + ours + _TAIL.encode()
