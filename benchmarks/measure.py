@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import statistics
@@ -41,7 +42,17 @@ def interpreter(peer: str, folder: Path) -> Path:
 def environment(peer: str) -> dict[str, str]:
     """What a process sees: this checkout as the source of ``imgrs``, but for the peer of that name."""
     found = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return found if peer == "pypi" else {**found, "PYTHONPATH": str(ROOT)}
+    if peer == "pypi":
+        return found
+    _compile()
+    return {**found, "PYTHONPATH": str(ROOT)}
+
+
+@cache
+def _compile() -> None:
+    """Compile our modules, as pip does those of the others: else the first process does, or each where none may write."""
+    for folder in ("imgrs", "benchmarks"):
+        compileall.compile_dir(ROOT / folder, quiet=1)
 
 
 def run(job: Job, folder: Path, limit: float = LIMIT) -> Sample:

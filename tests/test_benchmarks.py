@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
+import importlib.util
 import subprocess
 import sys
 from dataclasses import replace
@@ -127,6 +128,8 @@ def test_the_package_of_our_name_is_never_ours() -> None:
         importlib.metadata.version("imgrs")
     assert "PYTHONPATH" not in measure.environment("pypi")
     assert measure.environment("ours")["PYTHONPATH"] == str(measure.ROOT)
+    source = str(measure.ROOT / "imgrs" / "image.py")
+    assert Path(importlib.util.cache_from_source(source)).stat().st_mtime >= Path(source).stat().st_mtime
 
 
 def test_the_package_of_our_name_runs_in_its_own_environment(stranger: Path, place: Path) -> None:
