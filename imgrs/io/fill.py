@@ -93,27 +93,29 @@ class FilledReader(Reader):
 
     def _warn(self, part: Region, reason: str, shrink: int) -> None:
         if not part.empty and _said.first(self.resource.identity):
-            where = f"{self._at_full_size(part, shrink)} of the full-size image"
-            listed = "damaged() lists what is damaged"
-            if shrink > 1 and self.has_copies:
-                where += f" (in its copy at 1/{shrink} scale)"
-                listed += " at full size, and does not look at copies"
-            elif shrink > 1:
+            where = f"{_at_full_size(self, part, shrink)} of the full-size image"
+            if shrink > 1 and not self.has_copies:
                 where += f" (decoded at 1/{shrink} scale)"
-            message = f"{reason}; {where} and whatever else cannot be decoded is 0: {listed}"
+            reason += _copy(self, shrink)
+            message = f"{reason}; {where} and whatever else cannot be decoded is 0: damaged() lists what is damaged"
             warnings.warn(message, DamagedImageWarning, stacklevel=2)
 
-    def _at_full_size(self, part: Region, shrink: int) -> Region:
-        """The pixels of the image that a part of a smaller copy stands for; what ends with the copy ends with the image."""
-        if shrink == 1:
-            return part
-        small, whole = self.shrunk(shrink), self.spec
-        return Region(
-            part.left * shrink,
-            part.top * shrink,
-            whole.width if part.right == small.width else min(part.right * shrink, whole.width),
-            whole.height if part.bottom == small.height else min(part.bottom * shrink, whole.height),
-        )
+
+def _at_full_size(reader: Reader, part: Region, shrink: int) -> Region:
+    """The pixels of the image that a part of a smaller copy stands for; what ends with the copy ends with the image."""
+    if shrink == 1:
+        return part
+    small, whole = reader.shrunk(shrink), reader.spec
+    return Region(
+        part.left * shrink,
+        part.top * shrink,
+        whole.width if part.right == small.width else min(part.right * shrink, whole.width),
+        whole.height if part.bottom == small.height else min(part.bottom * shrink, whole.height),
+    )
+
+
+def _copy(reader: Reader, shrink: int) -> str:
+    return f" (in its copy at 1/{shrink} scale)" if shrink > 1 and reader.has_copies else ""
 
 
 def decoded(reader: Reader, region: Region, shrink: int = 1) -> Iterator[tuple[Region, Pixels | None, str]]:
@@ -147,9 +149,17 @@ def decoded(reader: Reader, region: Region, shrink: int = 1) -> Iterator[tuple[R
 
 
 def damage(reader: Reader) -> list[tuple[Region, str]]:
-    """Every part of the image that cannot be decoded, and why; decodes all of it once, a unit at a time."""
+    """Every part of the image that cannot be decoded, and why; decodes all of it once, a unit at a time.
+
+    So are its smaller copies, if the file has some: a part of one is the part of the image that it stands for.
+    """
     source = reader.reader if isinstance(reader, FilledReader) else reader
-    return [(part, reason) for part, pixels, reason in decoded(source, source.spec.region) if pixels is None]
+    return [
+        (_at_full_size(source, part, shrink), reason + _copy(source, shrink))
+        for shrink in (source.shrinks if source.has_copies else (1,))
+        for part, pixels, reason in decoded(source, source.shrunk(shrink).region, shrink)
+        if pixels is None
+    ]
 
 
 def _units(region: Region, unit: tuple[int, int]) -> Iterator[Region]:
