@@ -56,5 +56,7 @@ def made(op: Callable[..., T], name: str, args: Sequence[Any], kwargs: Mapping[s
     except TypeError as error:
         if isinstance(error, ArgumentTypeError):
             raise
-        told = str(error)
-        raise ArgumentTypeError(f"{name}: {told.partition('__init__() ')[2] or told}") from None
+        told = str(error).rpartition("__init__() ")[2]
+        if "unexpected keyword" in told:
+            told += f"; it takes {', '.join(inspect.signature(op).parameters) or 'none'}"
+        raise ArgumentTypeError(f"{name}: {told}") from None

@@ -62,7 +62,7 @@ class Mean(Fold):
 
 @op
 class Extrema(Fold):
-    """The smallest and the largest sample of each band: (bands, 2), in the image's own units."""
+    """The smallest and the largest sample of each band, in the image's own units: (bands, 2), or (2,) of a single band."""
 
     def infer(self, *specs: Spec) -> Spec:
         return Spec(2, specs[0].bands, 1, False, specs[0].dtype, "statistic")
