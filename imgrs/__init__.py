@@ -20,6 +20,7 @@ from imgrs.create import from_dask, fromarray, frombytes, images_equal, merge, n
 from imgrs.errors import (
     ArgumentError,
     ArgumentTypeError,
+    ColorProfileWarning,
     ComputeError,
     CorruptImageError,
     DamagedImageWarning,
@@ -74,6 +75,7 @@ __all__ = [
     "ArgumentTypeError",
     "Benchmark",
     "Cache",
+    "ColorProfileWarning",
     "ComputeError",
     "CorruptImageError",
     "DamagedImageWarning",

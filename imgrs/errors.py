@@ -16,6 +16,7 @@
     └── ComputeError (RuntimeError)             an operation failed on a tile; names both
 
     DamagedImageWarning (UserWarning)           a file is damaged, and was opened with ``on_error="fill"``
+    ColorProfileWarning (UserWarning)           a save leaves out a color profile that its format cannot hold
 
 A message says what went wrong, where (file, operation, tile), and what to do about it.
 """
@@ -94,3 +95,7 @@ class ComputeError(ImgrsError, RuntimeError):
 
 class DamagedImageWarning(UserWarning):
     """Part of a file could not be decoded and is 0, as ``on_error="fill"`` asked; said once per file and process."""
+
+
+class ColorProfileWarning(UserWarning):
+    """A save leaves out the color profile of its source, as its format holds none; not of sRGB, which is what is assumed."""

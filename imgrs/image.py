@@ -162,8 +162,8 @@ class Image(Collection):
         Each part is a box (left, top, right, bottom) in pixels of the full-size image as the file has it, before it is set
         upright, shrunk or cropped: a tile, a strip, or all rows from the first bad one of a format that is decoded in
         order. ``DamagedImageWarning`` speaks of the same pixels. A box without rows says that only what stands behind the
-        pixels is damaged. Decodes the whole image once at full size, a tile or strip at a time; smaller copies of it in
-        the file (pyramids) are not looked at.
+        pixels is damaged. Decodes the whole image once at full size, a tile or strip at a time, and then its smaller
+        copies in the file (a pyramid): of those the reason says so, and the box is what they stand for.
         """
         from imgrs.io.fill import damage
 
@@ -392,7 +392,7 @@ class Image(Collection):
         return Statistic(self.apply(stats.Mean())._node)
 
     def extrema(self) -> Statistic:
-        """The smallest and the largest sample of each band: (bands, 2)."""
+        """The smallest and the largest sample of each band: (bands, 2), or (2,) of a single band."""
         return Statistic(self.apply(stats.Extrema())._node)
 
     def auto_contrast(self, cutoff: float = 0.0) -> Image:

@@ -356,8 +356,9 @@ def survives(format: Format, name: str, folder: Path) -> bool:
         return False
     assert_same(name, read.info[name], value)
     if format.name in Pillow.OPEN and name in ("dpi", "icc_profile", "exif"):
-        # Of JPEG 2000 Pillow reads pixels only; of a TIFF it has EXIF elsewhere.
-        assert name in Pillow.open(path).info or format.name == "JPEG2000" or (format.name, name) == ("TIFF", "exif")
+        # Of JPEG 2000 Pillow reads pixels only; of a TIFF it has EXIF elsewhere; of GIF and BMP it knows no profiles.
+        elsewhere = (("TIFF", "exif"), ("GIF", "icc_profile"), ("BMP", "icc_profile"))
+        assert name in Pillow.open(path).info or format.name == "JPEG2000" or (format.name, name) in elsewhere
     read.brightness(1).save(folder / f"b{format.extensions[0]}")
     assert_same(name, opened(format, folder / f"b{format.extensions[0]}", img).info[name], value)
     return True
@@ -471,7 +472,7 @@ limit, into a scratch file. A large JPEG with restart markers, as it is saved he
 **Streamed**: written in memory that does not grow with the image; elsewhere the whole image is encoded at once.
 **Parallel**: encoded by the tasks that make the pixels.
 **Metadata**: what goes from a source to the file, a color profile where it is of the color space that is saved; what is
-not listed stays behind.
+not listed stays behind, and of a profile that says other colors than sRGB's a `ColorProfileWarning` tells.
 **Decoded by**: what the limit `imgrs.max-decode-bytes` applies to.
 **Side**: the most pixels a side.
 

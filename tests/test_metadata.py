@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +71,6 @@ def test_text_and_xmp_go_along(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", ["jpg", "png", "tif", "webp", "jp2", "avif"])
 def test_a_profile_of_another_color_space_stays_behind(extension: str, tmp_path: Path) -> None:
-    made = profile()
-
-    def like(space: bytes) -> bytes:
-        return made[:16] + space + made[20:]
-
     for mode, space in (("CMYK", b"CMYK"), ("RGB", b"RGB "), ("L", b"GRAY")):
         image(mode, "uint8").save(tmp_path / "a.tif", icc_profile=like(space))
         img = imgrs.open(tmp_path / "a.tif")
@@ -85,6 +82,92 @@ def test_a_profile_of_another_color_space_stays_behind(extension: str, tmp_path:
             img.convert(target).save(tmp_path / f"b.{extension}")
             found = imgrs.open(tmp_path / f"b.{extension}").info.get("icc_profile")
             assert found == (like(space) if mode == target else None), (mode, target)
+
+
+def like(space: bytes, size: int = 0) -> bytes:
+    """A profile that says it is of a color space, named by no one, with nonsense up to ``size`` bytes."""
+    return bytes(16) + space + bytes(108) + np.random.default_rng(1).bytes(max(0, size - 128))
+
+
+@pytest.mark.parametrize("size", [128, 255, 510, 70_001])
+@pytest.mark.parametrize(
+    ("extension", "mode"),
+    [("gif", "L"), ("gif", "RGB"), ("bmp", "L"), ("bmp", "RGB"), ("bmp", "RGBA"), ("zarr", "RGB"), ("zarr", "RGBA")],
+)
+def test_profiles_are_kept_where_pillow_keeps_none(extension: str, mode: str, size: int, tmp_path: Path) -> None:
+    profile, path = like(b"GRAY" if mode == "L" else b"RGB ", size), tmp_path / f"a.{extension}"
+    img = image(mode, "uint8").posterize(3)
+    img.save(tmp_path / "a.tif", icc_profile=profile)
+    imgrs.open(tmp_path / "a.tif").save(path)
+    read = imgrs.open(path)
+    assert read.info["icc_profile"] == profile
+    expected = img.convert(read.mode).compute()
+    np.testing.assert_array_equal(read.compute(), expected)
+    if extension != "zarr":  # others see the same image
+        np.testing.assert_array_equal(np.asarray(Pillow.open(path).convert(read.mode)), expected)
+    if extension == "gif":
+        assert Pillow.open(path).info["extension"][0] == b"ICCRGBG1012"
+    imgrs.open(tmp_path / "a.tif").save(path, metadata=False)
+    assert "icc_profile" not in imgrs.open(path).info
+    with pytest.raises(imgrs.ArgumentError, match="icc_profile must be bytes"):
+        img.save(path, icc_profile="sRGB")
+
+
+def test_the_profile_of_a_bmp_stands_behind_its_pixels(tmp_path: Path) -> None:
+    image("RGB", "uint8").save(tmp_path / "a.bmp", icc_profile=like(b"RGB ", 300))
+    data = (tmp_path / "a.bmp").read_bytes()
+    size, start, length = struct.unpack_from("<I4xII", data, 2)
+    kind, place, count = struct.unpack_from("<4s52xII", data, 14 + 56)
+    assert (size, length, kind) == (len(data), 124, b"DEBM")
+    assert (14 + place, count) == (len(data) - 300, 300)
+    assert start + 3 * image("RGB", "uint8").width * image("RGB", "uint8").height <= 14 + place
+    for at, value in ((14 + 112, len(data)), (14 + 112, 0xFFFF_FFFF), (14 + 116, 301), (14 + 116, 0xFFFF_FFFF)):
+        lying = data[:at] + struct.pack("<I", value) + data[at + 4 :]
+        assert "icc_profile" not in imgrs.open(lying).info, (at, value)
+        np.testing.assert_array_equal(imgrs.open(lying).compute(), image("RGB", "uint8").compute())
+    with pytest.raises(imgrs.ArgumentError, match="BMP of 4 GiB and more holds no color profile"):
+        imgrs.new("RGB", (40_000, 36_000)).save(tmp_path / "b.bmp", icc_profile=like(b"RGB "))
+
+
+def test_a_profile_that_a_gif_cuts_or_swells_is_none(tmp_path: Path, monkeypatch: Any) -> None:
+    image("L", "uint8").save(tmp_path / "a.gif", icc_profile=like(b"GRAY", 700))
+    data = (tmp_path / "a.gif").read_bytes()
+    assert imgrs.open(data).info["icc_profile"] == like(b"GRAY", 700)
+    other = data.replace(b"ICCRGBG1012", b"ICCRGBG1013")
+    assert "icc_profile" not in imgrs.open(other).info
+    monkeypatch.setattr("imgrs.io.profiles._MOST", 699)
+    assert "icc_profile" not in imgrs.open(data).info
+
+
+@pytest.mark.parametrize("text", [7, None, "no base64!", {"a": 1}, ["AAAA"]])
+def test_nonsense_beside_ome_says_nothing(text: Any, tmp_path: Path) -> None:
+    image("RGB", "uint8").save(tmp_path / "a.zarr", icc_profile=like(b"RGB "), xmp=b"<x/>")
+    document = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())
+    document["attributes"]["imgrs"]["icc_profile"] = text
+    (tmp_path / "a.zarr" / "zarr.json").write_text(json.dumps(document))
+    info = imgrs.open(tmp_path / "a.zarr").info
+    assert "icc_profile" not in info
+    assert info["xmp"] == b"<x/>"
+    document["attributes"]["imgrs"] = text
+    (tmp_path / "a.zarr" / "zarr.json").write_text(json.dumps(document))
+    assert "xmp" not in imgrs.open(tmp_path / "a.zarr").info
+
+
+@pytest.mark.parametrize("extension", ["jxl", "ppm", "qoi", "npy", "tga", "pam"])
+def test_a_profile_that_cannot_be_kept_is_told_of(extension: str, tmp_path: Path) -> None:
+    image("RGB", "uint8").save(tmp_path / "a.tif", icc_profile=like(b"RGB "))
+    img = imgrs.open(tmp_path / "a.tif")
+    with pytest.warns(
+        imgrs.ColorProfileWarning, match="holds no color profile.*128 bytes.*TIFF.*metadata=False"
+    ) as said:
+        img.save(tmp_path / f"a.{extension}")
+    assert said[0].filename == __file__
+    image("RGB", "uint8").save(tmp_path / "srgb.tif", icc_profile=profile())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        img.save(tmp_path / f"a.{extension}", metadata=False)
+        img.convert("L").save(tmp_path / "a.pgm")  # it is of no gray image
+        imgrs.open(tmp_path / "srgb.tif").save(tmp_path / f"a.{extension}")  # which is assumed without one
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])

@@ -468,6 +468,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "avif": {"quality": 50, "speed": 10},
     "jxl": {"quality": 60, "effort": 3},
     "jp2": {"quality_mode": "rates", "quality_layers": [20], "irreversible": True},
+    "zarr": {"tile": 32, "level": 3},
 }
 
 
@@ -600,7 +601,7 @@ def test_damaged_xmp_with_a_recipe_raises_nothing_but_errors_of_ours(at: int, pu
 
 def test_formats_that_cannot_hold_a_recipe_say_so(tmp_path: Path) -> None:
     img = imgrs.new("RGB", (32, 32), 9)
-    for extension in ("gif", "bmp", "ppm", "qoi", "npy", "zarr", "dzi"):
+    for extension in ("gif", "bmp", "ppm", "qoi", "npy", "dzi"):
         with pytest.raises(imgrs.ArgumentError, match=r"^save: \w+ keeps no XMP, .* as TIFF, .*to_json\(\) beside"):
             img.save(tmp_path / f"a.{extension}", recipe=True)
     with pytest.raises(imgrs.ArgumentError, match=r"^save: recipe must be True or False, got 1$"):

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from imgrs.errors import ArgumentError
 from imgrs.io.format import Choices, Encoder, Format, Options, Reader
-from imgrs.io.options import check_dpi, check_image, check_options
+from imgrs.io.options import check_bytes, check_dpi, check_image, check_options
 from imgrs.io.pillow import PillowReader
 from imgrs.io.plain import PlainEncoder, PlainReader
+from imgrs.io.profiles import bmp_colors, profile_of
 from imgrs.io.resource import Resource
 from imgrs.types import Spec
 
@@ -30,7 +32,7 @@ _PER_INCH = 39.3701
 class BmpFormat(Format):
     name: ClassVar[str] = "BMP"
     extensions: ClassVar[tuple[str, ...]] = (".bmp", ".dib")
-    options: ClassVar[Choices] = {"dpi": tuple}
+    options: ClassVar[Choices] = {"dpi": tuple, "icc_profile": bytes}
     kinds = (("1", "bool"), ("L", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"))
 
     def matches(self, head: bytes) -> bool:
@@ -43,20 +45,24 @@ class BmpFormat(Format):
         check_image(self.name, spec, self.kinds)
         check_options(self.name, options, self.options)
         dpi = check_dpi(self.name, options.get("dpi", info.get("dpi", (96, 96))))
+        profile = check_bytes(self.name, "icc_profile", options.get("icc_profile", info.get("icc_profile"))) or None
         bits = 1 if spec.dtype == "bool" else 8 * spec.bands
-        colors = _shades(bits)
+        palette = _shades(bits)
         per_meter = [round(side * _PER_INCH) for side in dpi]
-        # With alpha a version 4 header, which says where each band is.
-        masks = _MASKS + struct.pack("<4s48x", b"BGRs") if spec.alpha else b""
-        start = 54 + len(masks) + len(colors)
-        pixels = -(-spec.width * bits // 32) * 4 * spec.height
+        # A header of 40 bytes, but 108 where it says where each band is, and 124 where it says where a profile is.
+        length = 124 if profile else 108 if spec.alpha else 40
+        start, rows = 14 + length + len(palette), -(-spec.width * bits // 32) * 4 * spec.height
         # A size that does not fit says nothing; readers have it from the sides.
-        size, data = (start + pixels, pixels) if start + pixels < 1 << 32 else (0, 0)
-        header = struct.pack("<2sIHHI", b"BM", size, 0, 0, start)
-        header += struct.pack("<IiiHH", 40 + len(masks), *spec.size, 1, bits)
-        header += struct.pack("<IIiiII", 3 if masks else 0, data, *per_meter, len(colors) // 4, 0)
+        size, data = (start + rows, rows) if start + rows < 1 << 32 else (0, 0)
+        if profile and not size:
+            raise ArgumentError("BMP of 4 GiB and more holds no color profile; leave it out by icc_profile=None")
+        header = struct.pack("<2sIHHI", b"BM", size + len(profile or b""), 0, 0, start)
+        header += struct.pack("<IiiHH", length, *spec.size, 1, bits)
+        header += struct.pack("<IIiiII", 3 if spec.alpha else 0, data, *per_meter, len(palette) // 4, 0)
+        if length > 40:
+            header += (_MASKS if spec.alpha else bytes(len(_MASKS))) + bmp_colors(profile, start + rows)
         return PlainEncoder(
-            spec, header + masks + colors, "u1", _KINDS[bits][4], align=4, upward=True, packed=bits == 1
+            spec, header + palette, "u1", _KINDS[bits][4], profile or b"", 4, upward=True, packed=bits == 1
         )
 
 
@@ -84,7 +90,10 @@ def _plain(resource: Resource) -> PlainReader | None:
         return None
     bands, alpha, dtype, encoding, order = _KINDS[bits]
     spec = Spec(width, abs(height), bands, alpha, dtype, encoding)
-    info = {"dpi": (across / _PER_INCH, down / _PER_INCH)} if across > 0 and down > 0 else {}
+    info: dict[str, Any] = {"dpi": (across / _PER_INCH, down / _PER_INCH)} if across > 0 and down > 0 else {}
+    profile = profile_of("BMP", resource)
+    if profile is not None:
+        info["icc_profile"] = profile
     packed = bits == 1
     return PlainReader(
         resource,

@@ -14,6 +14,7 @@ import numpy as np
 from imgrs.errors import SaveError
 from imgrs.io.format import Choices, Encoder, WholeEncoder
 from imgrs.io.pillow import PillowFormat
+from imgrs.io.profiles import with_gif_profile
 from imgrs.types import Pixels, Spec
 
 
@@ -22,14 +23,15 @@ class GifFormat(PillowFormat):
     name: ClassVar[str] = "GIF"
     extensions: ClassVar[tuple[str, ...]] = (".gif",)
     kinds = (("L", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Choices] = {"optimize": bool}
+    options: ClassVar[Choices] = {"optimize": bool, "icc_profile": bytes}
+    carried = ("icc_profile",)
     longest = 65_535
 
     def matches(self, head: bytes) -> bool:
         return head[:6] in (b"GIF87a", b"GIF89a")
 
     def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
-        return GifEncoder(spec, bool(options.get("optimize")))
+        return GifEncoder(spec, bool(options.get("optimize")), options.get("icc_profile"))
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class GifEncoder(WholeEncoder):
 
     spec: Spec
     optimize: bool
+    profile: bytes | None = None
 
     def encode(self, pixels: Pixels) -> bytes | memoryview:
         import PIL.Image
@@ -54,7 +57,7 @@ class GifEncoder(WholeEncoder):
                 options["transparency"] = len(palette) // 3 - 1
         file = io.BytesIO()
         image.save(file, "GIF", **options)
-        return file.getbuffer()
+        return with_gif_profile(file.getvalue(), self.profile) if self.profile else file.getbuffer()
 
 
 def _clear(pixels: Pixels) -> Pixels:

@@ -112,7 +112,7 @@ def plain(info: Mapping[str, Any]) -> dict[str, Any]:
         if name == "exif":
             found[name] = _named_tags(value)
         elif name == "icc_profile":
-            found[name] = _profile_name(value)
+            found[name] = profile_name(value)
         else:
             found[name] = _plain(value)
     return found
@@ -131,6 +131,16 @@ def parsed_exif(data: bytes) -> Any:
     return exif
 
 
+def profile_name(data: bytes) -> str:
+    """How a color profile describes itself; its length where it does not."""
+    from PIL import ImageCms
+
+    try:
+        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(data))).strip()
+    except (ImageCms.PyCMSError, OSError):
+        return f"{len(data)} bytes"
+
+
 def _named_tags(data: bytes) -> dict[str, Any]:
     from PIL import ExifTags
 
@@ -147,15 +157,6 @@ def _named_tags(data: bytes) -> dict[str, Any]:
             inner.pop(ExifTags.IFD.Interop, None)  # where the next directory is, not what is in it
             tags.update(inner)
     return {names.get(tag, str(tag)): _plain(value) for tag, value in tags.items()}
-
-
-def _profile_name(data: bytes) -> str:
-    from PIL import ImageCms
-
-    try:
-        return ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(data))).strip()
-    except (ImageCms.PyCMSError, OSError):
-        return f"{len(data)} bytes"
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,8 @@ Plain data in and out: documents come as parsed JSON, of which nothing is believ
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ METERS = {
     "inch": 0.0254,
 }  # fmt: skip
 INCH = 0.0254
+KEPT = ("icc_profile", "exif", "xmp")
+"""Metadata that OME has no place for, as bytes."""
+_OURS = "imgrs"
 COLORS = {
     ("gray", True): (("gray", "FFFFFF"), ("alpha", "FFFFFF")),
     ("srgb", False): (("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF")),
@@ -182,13 +187,30 @@ def info(image: Multiscale) -> dict[str, Any]:
     return found
 
 
+def kept(attributes: Mapping[str, Any]) -> dict[str, bytes]:
+    """What ``attributes`` has put beside OME's part: metadata for which that has no place. Nonsense says nothing."""
+    ours = attributes.get(_OURS)
+    found = {}
+    for name in KEPT:
+        text = ours.get(name) if isinstance(ours, dict) else None
+        if isinstance(text, str):
+            with contextlib.suppress(ValueError):
+                found[name] = base64.b64decode(text, validate=True)
+    return found
+
+
 def attributes(
-    axes: str, levels: int, pixel: tuple[float, float] | None, name: str | None, channels: Sequence[Mapping[str, Any]]
+    axes: str,
+    levels: int,
+    pixel: tuple[float, float] | None,
+    name: str | None,
+    channels: Sequence[Mapping[str, Any]],
+    beside: Mapping[str, bytes],
 ) -> dict[str, Any]:
     """What the group of an image says, in version 0.5: ``levels`` sizes of it, named by number, each half of the last.
 
     ``pixel`` is the width and height of a pixel in micrometers. A pixel of a copy is the mean of four, so that its middle
-    lies between theirs.
+    lies between theirs. ``beside`` is metadata of ``KEPT``, which goes in base64 into a dictionary of its own, "imgrs".
     """
     sides = dict(zip("xy", pixel or (1.0, 1.0), strict=True))
     unit = {} if pixel is None else {"unit": "micrometer"}
@@ -211,7 +233,8 @@ def attributes(
     said: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
     if channels:
         said["omero"] = {"channels": list(channels)}
-    return {"ome": said}
+    ours = {name: base64.b64encode(data).decode("ascii") for name, data in beside.items()}
+    return {"ome": said, _OURS: ours} if ours else {"ome": said}
 
 
 def channels(spec: Spec, known: Any) -> tuple[dict[str, Any], ...]:

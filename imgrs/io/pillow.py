@@ -19,6 +19,7 @@ from imgrs.errors import ArgumentError, CorruptImageError, SaveError, Unsupporte
 from imgrs.io.format import Encoder, Format, Options, Reader, WholeEncoder
 from imgrs.io.metadata import exif_bytes
 from imgrs.io.options import check_allowed, check_dpi, check_image, check_options, check_side
+from imgrs.io.profiles import profile_of
 from imgrs.io.resource import Resource, as_file
 from imgrs.io.whole import WholeReader, decoding
 from imgrs.types import Pixels, Spec
@@ -53,6 +54,9 @@ class PillowReader(WholeReader):
         """What the header says, and what stands beside the pixels."""
         bands, alpha, dtype, encoding = _SPECS[self._mode]
         info = {name: image.info[name] for name in _KEPT if image.info.get(name) is not None}
+        profile = profile_of(self.format, self.resource)
+        if profile is not None:
+            info["icc_profile"] = profile
         return Spec(*image.size, bands, alpha, dtype, encoding), info
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -117,7 +118,7 @@ class PlainReader(Reader):
 
 @dataclass(frozen=True)
 class PlainEncoder(TileEncoder):
-    """A file of ``header`` and rows of samples, each tile written where it belongs.
+    """A file of ``header``, rows of samples and ``end``, each tile written where it belongs.
 
     ``dtype`` is NumPy's name of a stored sample with its byte order (``">u2"``); ``order`` picks the stored bands.
     Rows take a multiple of ``align`` bytes, and come from the last to the first where ``upward``. ``packed`` rows have
@@ -129,6 +130,7 @@ class PlainEncoder(TileEncoder):
     header: bytes
     dtype: str
     order: tuple[int, ...]
+    end: bytes = b""
     align: int = 1
     upward: bool = False
     packed: bool = False
@@ -150,7 +152,9 @@ class PlainEncoder(TileEncoder):
     def begin(self, path: str) -> int:
         with open(path, "wb") as file:
             file.write(self.header)
-            file.truncate(len(self.header) + self.spec.height * self._row)
+            file.seek(self.spec.height * self._row, os.SEEK_CUR)
+            file.write(self.end)
+            file.truncate()
         return len(self.header)
 
     @property

@@ -22,7 +22,7 @@ class ZarrFormat(Format):
     marks: ClassVar[tuple[str, ...]] = MARKS
     options: ClassVar[Choices] = {
         "compression": ("zstd", "blosc", "none"), "level": (1, 22), "tile": tuple, "shard": tuple, "pyramid": bool,
-        "dpi": tuple,
+        "dpi": tuple, "icc_profile": bytes, "exif": bytes, "xmp": bytes,
     }  # fmt: skip
     usual: ClassVar[Mapping[str, Any]] = {"compression": "zstd", "level": 1}
     notes: ClassVar[Mapping[str, str]] = {

@@ -290,7 +290,7 @@ def _image(folder: Folder) -> Contents:
         shrink = reduction(full.spec, level.spec, across)
         if shrink is not None and shrink == reduction(full.spec, level.spec, down) and level.pages == full.pages:
             levels.setdefault(shrink, level)
-    return Contents(levels, ngff.info(image))
+    return Contents(levels, {**ngff.info(image), **ngff.kept(attributes)})
 
 
 def _attributes(folder: Folder) -> dict[str, Any] | None:
@@ -317,7 +317,8 @@ def _single(folder: Folder) -> Contents:
     if image is not None and path in image.paths:
         place = image.paths.index(path)
         said = Multiscale(image.name, image.axes, (path,), (image.scales[place],), image.channels)
-        return Contents({1: _level(folder, "", ngff.layout(image.axes, folder.name), said)}, ngff.info(said))
+        info = {**ngff.info(said), **ngff.kept(attributes or {})}
+        return Contents({1: _level(folder, "", ngff.layout(image.axes, folder.name), said)}, info)
     names = (document(folder, "zarr.json") or {}).get("dimension_names")
     if isinstance(names, list) and {"y", "x"} <= set(map(str, names)):
         axes = [Axis(str(name), ngff.KINDS.get(str(name), "")) for name in names]

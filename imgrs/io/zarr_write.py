@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from imgrs.errors import ArgumentError
-from imgrs.io import ngff
+from imgrs.io import metadata, ngff
 from imgrs.io.files import FolderEncoder
 from imgrs.io.format import Options
-from imgrs.io.options import check_flag, check_whole
+from imgrs.io.options import check_bytes, check_flag, check_whole
 from imgrs.types import Pixels, Region, Spec
 
 TILE = 512
@@ -54,6 +54,8 @@ class ZarrEncoder(FolderEncoder):
     pixel: tuple[float, float] | None
     title: str | None
     channels: tuple[dict[str, Any], ...]
+    kept: tuple[tuple[str, bytes], ...]
+    """Metadata by the names of ``ngff.KEPT``."""
     levels: int = 1
 
     @classmethod
@@ -82,7 +84,11 @@ class ZarrEncoder(FolderEncoder):
         name = info.get("name")
         title = name if isinstance(name, str) else None
         channels = ngff.channels(spec, info.get("channels"))
-        return cls(spec, tile, unit, compression, level, pixel, title, channels, levels)
+        exif = metadata.exif_bytes(info)
+        carried = {**info, "exif": exif} if exif is not None else info
+        kept = {name: check_bytes("ZARR", name, options.get(name, carried.get(name))) for name in ngff.KEPT}
+        held = tuple((name, data) for name, data in kept.items() if data)
+        return cls(spec, tile, unit, compression, level, pixel, title, channels, held, levels)
 
     @property
     def axes(self) -> str:
@@ -149,7 +155,7 @@ class ZarrEncoder(FolderEncoder):
 
     def documents(self) -> dict[str, bytes]:
         arrays = {f"{level}/zarr.json": self._array(level) for level in range(self.levels)}
-        said = ngff.attributes(self.axes, self.levels, self.pixel, self.title, self.channels)
+        said = ngff.attributes(self.axes, self.levels, self.pixel, self.title, self.channels, dict(self.kept))
         group = {"zarr_format": 3, "node_type": "group", "attributes": said}
         return {name: json.dumps(found, indent=2).encode() for name, found in {**arrays, "zarr.json": group}.items()}
 
