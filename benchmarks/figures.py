@@ -101,7 +101,7 @@ def overhead(folder: Path, side: int) -> None:
     import imgrs
     from imgrs.demo import grade
     from imgrs.graph.op import Op
-    from imgrs.io.tiff_write import TiffEncoder
+    from imgrs.io.tiff.write import TiffEncoder
 
     inside = [0.0]
 

@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 
-from imgrs.io.png_chunks import SIGNATURE, chunk
+from imgrs.io.png.chunks import SIGNATURE, chunk
 from tests.hostile import SIZES, Case, patched, tiff_fields
 
 

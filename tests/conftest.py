@@ -16,7 +16,7 @@ import pytest
 
 import imgrs
 from imgrs.io import remote
-from imgrs.io.tiff import TiffReader
+from imgrs.io.tiff.read import TiffReader
 from tests import peaks
 from tests.trial import Trial
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from imgrs.io.png_chunks import SIGNATURE, chunk
+from imgrs.io.png.chunks import SIGNATURE, chunk
 
 Case: TypeAlias = tuple[str, bytes]
 

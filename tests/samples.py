@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.io.png_chunks import SIGNATURE, chunk
+from imgrs.io.png.chunks import SIGNATURE, chunk
 
 Array: TypeAlias = npt.NDArray[Any]
 

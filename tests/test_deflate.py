@@ -156,7 +156,7 @@ def test_tiles_and_workers_do_not_change_the_bytes_of_a_file(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deflate, "LARGE", 0)
-    monkeypatch.setattr("imgrs.io.png_write.STRIP", 200_000)
+    monkeypatch.setattr("imgrs.io.png.write.STRIP", 200_000)
     img = imgrs.fromarray((noise(1100 * 700 * 3) // 8 + np.uint8(100)).reshape(700, 1100, 3))
     files = []
     for chunks, workers in (((256, 256), 1), ((1024, 64), 2), ((200, 512), 3)):

@@ -25,8 +25,9 @@ from imgrs.errors import (
     SourceChangedError,
     TruncatedImageError,
 )
-from imgrs.io import fill, png_read, resource
-from imgrs.io.png_chunks import SIGNATURE
+from imgrs.io import fill, resource
+from imgrs.io.png import read as png_read
+from imgrs.io.png.chunks import SIGNATURE
 from tests.hostile import png_chunks
 from tests.samples import SAMPLES, picture, sample, saved
 
@@ -194,7 +195,7 @@ def test_rows_of_a_png_stay_up_to_its_damage(name: str, tmp_path: Path, monkeypa
 
 def split_chunks(data: bytes, size: int) -> bytes:
     """A PNG whose pixels come in pieces of ``size``."""
-    from imgrs.io.png_chunks import chunk
+    from imgrs.io.png.chunks import chunk
 
     made, coded = SIGNATURE, b""
     for kind, at, length in png_chunks(data):

@@ -28,7 +28,7 @@ from imgrs.io import formats
 from imgrs.io.folder import LocalFolder
 from imgrs.io.format import Encoder, Format, Reader, TileEncoder
 from imgrs.io.resource import FileResource
-from imgrs.io.tiff_decode import NAMES as COMPRESSIONS
+from imgrs.io.tiff.decode import NAMES as COMPRESSIONS
 from imgrs.types import Region
 from tests.samples import profile
 from tests.test_files import pixels

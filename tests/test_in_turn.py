@@ -16,7 +16,9 @@ import imgrs
 from imgrs.config import settings
 from imgrs.demo import photograph
 from imgrs.graph.op import Source
-from imgrs.io import jpeg_write, png_read, png_write
+from imgrs.io.jpeg import write as jpeg_write
+from imgrs.io.png import read as png_read
+from imgrs.io.png import write as png_write
 from imgrs.plan import layout
 from imgrs.plan.choose import plan
 from imgrs.run import tasks

@@ -22,9 +22,9 @@ from PIL import Image as Pillow
 import imgrs
 from imgrs import config
 from imgrs.errors import CorruptImageError, LimitError, TruncatedImageError, UnsupportedFormatError
-from imgrs.io import jpeg_read
-from imgrs.io.jpeg_markers import Header, read_header
-from imgrs.io.jpeg_read import JpegReader
+from imgrs.io.jpeg import read as jpeg_read
+from imgrs.io.jpeg.markers import Header, read_header
+from imgrs.io.jpeg.read import JpegReader
 from imgrs.io.resource import BytesResource, FileResource, resource_of
 from imgrs.plan.choose import plan
 from imgrs.run.scratch import Scratch
@@ -207,7 +207,7 @@ def test_what_is_not_supported_says_so() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_our_own_files_are_read_by_strips(mode: str, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(jpeg_read, "STRIP", 1 << 18)
-    monkeypatch.setattr("imgrs.io.jpeg_write.STRIP", 1 << 18)
+    monkeypatch.setattr("imgrs.io.jpeg.write.STRIP", 1 << 18)
     large = picture(mode, (1_000, 1_101))
     imgrs.frombytes(mode, large.size, large.tobytes()).save(tmp_path / "a.jpg", chunks=(1_000, 300))
     reader = JpegReader(resource_of(tmp_path / "a.jpg"))
@@ -265,7 +265,7 @@ def counted(monkeypatch: Any) -> list[int]:
 
 def test_a_crop_reads_a_part_of_the_file(tmp_path: Path, counted: list[int], monkeypatch: Any) -> None:
     monkeypatch.setattr(jpeg_read, "STRIP", 100_000)
-    monkeypatch.setattr("imgrs.io.jpeg_markers.CHUNK", 4_096)
+    monkeypatch.setattr("imgrs.io.jpeg.markers.CHUNK", 4_096)
     noise = Pillow.fromarray(np.random.default_rng(0).integers(0, 256, (1800, 900, 3), np.uint8))
     path = tmp_path / "a.jpg"
     path.write_bytes(coded(noise, restart_marker_rows=1))
@@ -417,7 +417,7 @@ def test_a_preview_in_the_header_is_not_the_end_of_the_image() -> None:
 
 def test_what_follows_an_image_is_ignored(monkeypatch: Any) -> None:
     monkeypatch.setattr(jpeg_read, "TAIL", 1_000)
-    monkeypatch.setattr("imgrs.io.jpeg_markers.CHUNK", 999)
+    monkeypatch.setattr("imgrs.io.jpeg.markers.CHUNK", 999)
     for options in ({}, {"restart_marker_rows": 1}):
         data = coded(picture("RGB"), **options)
         np.testing.assert_array_equal(imgrs.open(data + b"film" * 5_000).compute(), by_pillow(data))

@@ -17,7 +17,9 @@ import pyvips
 import imgrs
 from imgrs.demo import photograph
 from imgrs.errors import CorruptImageError, TruncatedImageError
-from imgrs.io import jpeg_read, jpeg_walk, open_source
+from imgrs.io import open_source
+from imgrs.io.jpeg import read as jpeg_read
+from imgrs.io.jpeg import walk as jpeg_walk
 from imgrs.io.resource import resource_of
 from imgrs.types import Pixels
 

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 import imgrs
 from imgrs.errors import ArgumentError
-from imgrs.io.tiff_write import TiffEncoder
+from imgrs.io.tiff.write import TiffEncoder
 from imgrs.types import Region
 from tests.test_files import pixels
 

@@ -15,8 +15,10 @@ from PIL import Image as Pillow
 
 import imgrs
 from imgrs.errors import CorruptImageError, ImgrsError, TruncatedImageError
-from imgrs.io import png_chunks, png_filters, png_read
-from imgrs.io.png_chunks import SIGNATURE, chunk
+from imgrs.io.png import chunks as png_chunks
+from imgrs.io.png import filters as png_filters
+from imgrs.io.png import read as png_read
+from imgrs.io.png.chunks import SIGNATURE, chunk
 from imgrs.io.resource import BytesResource, resource_of
 from imgrs.types import Region
 from tests import pngs

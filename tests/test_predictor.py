@@ -6,7 +6,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from imgrs.io import predictor
+from imgrs.io.tiff import predictor
 from imgrs.types import Pixels
 
 

@@ -153,11 +153,11 @@ def test_an_op_that_does_not_scale_is_done_at_full_scale(large: Array) -> None:
 @pytest.fixture
 def read_bytes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Image], int]:
     """How many bytes of a file computing an image decodes: those of the tiles, or pixels that come out of a decoder."""
-    import imgrs.io.jpeg_read
-    import imgrs.io.tiff
+    import imgrs.io.jpeg.read
+    import imgrs.io.tiff.read
 
     found: list[int] = []
-    tile, whole = imgrs.io.tiff.TiffReader._decoded, imgrs.io.jpeg_read.JpegReader.decoded
+    tile, whole = imgrs.io.tiff.read.TiffReader._decoded, imgrs.io.jpeg.read.JpegReader.decoded
 
     def decoded_tile(self: Any, page: Any, index: int) -> Array:
         found.append(int(page.lengths[index]))
@@ -168,8 +168,8 @@ def read_bytes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Image], int]:
         found.append(pixels.nbytes)
         return pixels
 
-    monkeypatch.setattr(imgrs.io.tiff.TiffReader, "_decoded", decoded_tile)
-    monkeypatch.setattr(imgrs.io.jpeg_read.JpegReader, "decoded", decoded)
+    monkeypatch.setattr(imgrs.io.tiff.read.TiffReader, "_decoded", decoded_tile)
+    monkeypatch.setattr(imgrs.io.jpeg.read.JpegReader, "decoded", decoded)
 
     def counted(image: Image) -> int:
         found.clear()

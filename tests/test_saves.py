@@ -96,8 +96,8 @@ def test_tiles_are_made_from_the_top_so_that_neighbors_find_what_was_decoded(
     name: str, noise: Path, tmp_path: Path, decoded: list[int], monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("imgrs.io.segments._shared._limit", 4 * 15 * 64 * 64 * 3)  # four rows of tiles
-    monkeypatch.setattr("imgrs.io.png_write.STRIP", 30_000)
-    monkeypatch.setattr("imgrs.io.jpeg_write.STRIP", 30_000)
+    monkeypatch.setattr("imgrs.io.png.write.STRIP", 30_000)
+    monkeypatch.setattr("imgrs.io.jpeg.write.STRIP", 30_000)
     imgrs.open(noise).save(tmp_path / name, scheduler="sync", chunks=(100, 20))
     assert sorted(decoded) == list(range(15 * 11))
 
@@ -161,7 +161,7 @@ def test_save_all_refuses_at_the_call(noise: Path, tmp_path: Path) -> None:
 
 KILLED = """
 import os, signal, sys, imgrs
-from imgrs.io import png_write
+from imgrs.io.png import write as png_write
 png_write.STRIP = 100_000
 def count(tile):
     with open('calls', 'a') as file:

@@ -22,9 +22,9 @@ from rasterio.enums import Resampling
 
 import imgrs
 from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError, TruncatedImageError, UnsupportedFormatError
-from imgrs.io import tiff as tiff_module
 from imgrs.io.format import Reader
 from imgrs.io.resource import FileResource
+from imgrs.io.tiff import read as tiff_module
 from tests.test_files import pixels
 from tests.tiffs import jpeg, ndpi, page, tiff
 

@@ -14,8 +14,9 @@ from PIL import Image as Pillow
 
 import imgrs
 from imgrs.errors import ArgumentError
-from imgrs.io import jpeg_write, png_write
-from imgrs.io.jpeg_markers import read_header
+from imgrs.io.jpeg import write as jpeg_write
+from imgrs.io.jpeg.markers import read_header
+from imgrs.io.png import write as png_write
 from tests import samples
 from tests.test_files import pixels
 

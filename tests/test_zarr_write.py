@@ -153,7 +153,7 @@ def test_bands_without_a_color_are_chunks_of_their_own(tmp_path: Path) -> None:
 
 def test_shards_are_as_large_as_is_useful() -> None:
     def sides(mode: str, size: tuple[int, int], **options: Any) -> tuple[tuple[int, int], tuple[int, int]]:
-        from imgrs.io.zarr_write import ZarrEncoder
+        from imgrs.io.zarr.write import ZarrEncoder
 
         encoder = ZarrEncoder.of(imgrs.new(mode, size)._node.spec, {}, options)
         return encoder.tile, encoder.unit

@@ -19,11 +19,11 @@ HEAD = 64
 
 
 _FORMATS = (
-    ("tiff", "TiffFormat"), ("tiff", "OmeTiffFormat"), ("pillow_formats", "PngFormat"), ("pillow_formats", "JpegFormat"),
+    ("tiff.format", "TiffFormat"), ("tiff.format", "OmeTiffFormat"), ("png.format", "PngFormat"), ("jpeg.format", "JpegFormat"),
     ("webp", "WebpFormat"), ("avif", "AvifFormat"), ("jpegxl", "JpegXlFormat"), ("jpeg2000", "Jpeg2000Format"),
     ("gif", "GifFormat"), ("bmp", "BmpFormat"), ("pnm", "PnmFormat"), ("pnm", "PamFormat"), ("pnm", "PfmFormat"),
     ("qoi", "QoiFormat"), ("ico", "IcoFormat"), ("npy", "NpyFormat"), ("raw", "RawFormat"), ("deepzoom", "DeepZoomFormat"),
-    ("iiif", "IiifFormat"), ("pillow_formats", "TgaFormat"), ("zarr_format", "ZarrFormat"), ("slides", "SlideFormat"),
+    ("iiif", "IiifFormat"), ("tga", "TgaFormat"), ("zarr.format", "ZarrFormat"), ("slides", "SlideFormat"),
 )  # fmt: skip
 """Module and class of each format."""
 

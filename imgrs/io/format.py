@@ -1,6 +1,6 @@
 """What a file format is: how it is recognized, how its images are read, and how pixels become its bytes.
 
-One module beside this one declares each format; ``formats()`` lists them. Nothing here knows about graphs or operations.
+One module or package beside this one declares each format; ``formats()`` lists them. Nothing here knows of graphs and ops.
 """
 
 from __future__ import annotations

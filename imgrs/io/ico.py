@@ -13,8 +13,8 @@ from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io.format import Choices, Encoder, Reader
 from imgrs.io.limits import check_unit
 from imgrs.io.pillow import PillowFormat, PillowReader
-from imgrs.io.png_chunks import SIGNATURE
-from imgrs.io.png_read import PngReader
+from imgrs.io.png.chunks import SIGNATURE
+from imgrs.io.png.read import PngReader
 from imgrs.io.resource import BytesResource, Resource
 from imgrs.io.whole import WholeReader, decoding
 from imgrs.types import Pixels, Spec

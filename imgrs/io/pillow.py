@@ -1,4 +1,4 @@
-"""Files that Pillow reads and writes whole; which formats those are is said in ``imgrs.io.pillow_formats``.
+"""Files that Pillow reads and writes whole, and what the formats share that are among them.
 
 A Pillow object is made for each decode and never shared. Pillow's own bomb guard is replaced by the limit of
 ``imgrs.io.limits``, which names what to do.

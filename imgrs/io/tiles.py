@@ -17,7 +17,7 @@ from imgrs.errors import ArgumentError, UnsupportedFormatError
 from imgrs.io.files import FolderEncoder
 from imgrs.io.format import LOSSLESS, LOSSY, Choices, Format, Options, Reader
 from imgrs.io.options import check_bytes, check_image, check_options, check_whole
-from imgrs.io.png_chunks import SIGNATURE, chunk
+from imgrs.io.png.chunks import SIGNATURE, chunk
 from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
 

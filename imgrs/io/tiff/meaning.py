@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from imgrs.errors import CorruptImageError, UnsupportedFormatError
-from imgrs.io.tiff_decode import APERIO_YCC, JPEGS, PICTURES
+from imgrs.io.tiff.decode import APERIO_YCC, JPEGS, PICTURES
 from imgrs.types import FULL_SCALE, Pixels, Spec
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR = range(7)

@@ -1,83 +1,29 @@
 """TIFF and BigTIFF: tiles and strips are read where a region meets them, at any size that the file holds.
 
 tifffile reads the tables; every one is checked against the file's size first. What the tables of a page say is in
-``tiff_page`` and ``tiff_meaning``, which pages there are in ``tiff_pages``, how their bytes decode in ``tiff_decode``.
+``page`` and ``meaning``, which pages there are in ``pages``, how their bytes decode in ``decode``.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io import segments
-from imgrs.io.format import Choices, Encoder, Format, Options, Reader
-from imgrs.io.options import check_options
+from imgrs.io.format import Reader
 from imgrs.io.resource import Resource
-from imgrs.io.slides import SlideReader
-from imgrs.io.tiff_decode import decoded
-from imgrs.io.tiff_info import info_of
-from imgrs.io.tiff_page import Page
-from imgrs.io.tiff_pages import levels_of, pages_of, parsed
+from imgrs.io.tiff.decode import decoded
+from imgrs.io.tiff.info import info_of
+from imgrs.io.tiff.page import Page
+from imgrs.io.tiff.pages import levels_of, pages_of, parsed
 from imgrs.types import Pixels, Region, Spec
 
 LARGEST_SHARED = segments.LIMIT // 4
 """Bytes of a strip above which it is not kept for the next tile that needs it; such a file is decoded once, in order."""
-
-
-@dataclass(frozen=True)
-class TiffFormat(Format):
-    name: ClassVar[str] = "TIFF"
-    extensions: ClassVar[tuple[str, ...]] = (".tif", ".tiff")
-    options: ClassVar[Choices] = {
-        "compression": ("none", "lzw", "jpeg", "deflate", "zstd", "webp"), "level": (0, 12), "quality": (1, 100),
-        "lossless": bool, "predictor": bool, "tile": tuple, "bigtiff": bool, "pyramid": bool, "cog": bool,
-        "dpi": tuple, "icc_profile": bytes, "exif": bytes, "xmp": bytes,
-    }  # fmt: skip
-    usual: ClassVar[Mapping[str, Any]] = {"compression": "deflate", "level": 1, "quality": 90, "predictor": True}
-    notes: ClassVar[Mapping[str, str]] = {
-        "level": "of deflate; of zstd 1 to 22",
-        "quality": "of jpeg and webp",
-        "lossless": "of webp",
-        "predictor": "of deflate, zstd and lzw",
-        "tile": "one side, or width and height, in multiples of 16; 512 unless given, or what the image needs",
-        "bigtiff": "set by itself for more than 3.9 GB of pixels",
-        "pyramid": "smaller copies",
-        "cog": "smaller copies, and tables in front",
-    }
-
-    def matches(self, head: bytes) -> bool:
-        return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-    def open(self, resource: Resource) -> Reader:
-        if pages_of(resource).overlap:
-            return SlideReader(resource)
-        return TiffReader(resource)
-
-    def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
-        from imgrs.io.tiff_write import TiffEncoder
-
-        check_options(self.name, options, self.options)
-        return TiffEncoder.of(spec, info, options)
-
-
-@dataclass(frozen=True)
-class OmeTiffFormat(TiffFormat):
-    """A TIFF with OME-XML, by its name; it is opened as any TIFF."""
-
-    name: ClassVar[str] = "OME-TIFF"
-    extensions: ClassVar[tuple[str, ...]] = (".ome.tif", ".ome.tiff")
-    is_read: ClassVar[bool] = False
-
-    def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
-        from imgrs.io.tiff_write import TiffEncoder
-
-        check_options(self.name, options, self.options)
-        return TiffEncoder.of(spec, info, options, ome=True)
 
 
 class TiffReader(Reader):

@@ -16,8 +16,8 @@ from typing import Any
 from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError
 from imgrs.io.reductions import reduction
 from imgrs.io.resource import Resource, as_file
-from imgrs.io.tiff_info import APERIO
-from imgrs.io.tiff_page import Page
+from imgrs.io.tiff.info import APERIO
+from imgrs.io.tiff.page import Page
 
 REDUCED, MASKS = 1, 4
 """The bits of NewSubfileType that say: a smaller copy of another page; a mask for another page."""

@@ -1,8 +1,7 @@
-"""The formats that go through Pillow: how each is recognized, what it holds, and what its saves may say."""
+"""JPEG as a format: how it is recognized, and what a save of it may say."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -31,7 +30,7 @@ class JpegFormat(PillowFormat):
     longest_xmp: ClassVar[int] = 65_504
 
     def open(self, resource: Resource) -> Reader:
-        from imgrs.io.jpeg_read import JpegReader
+        from imgrs.io.jpeg.read import JpegReader
 
         return JpegReader(resource)
 
@@ -41,7 +40,7 @@ class JpegFormat(PillowFormat):
         return super().encoder(spec, info, options)
 
     def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
-        from imgrs.io.jpeg_write import JpegEncoder
+        from imgrs.io.jpeg.write import JpegEncoder
 
         if len(options.get("comment", b"")) > self.longest_comment:
             raise ArgumentError(f"JPEG comment must have at most {self.longest_comment:,} bytes")
@@ -56,52 +55,3 @@ class JpegFormat(PillowFormat):
 
     def matches(self, head: bytes) -> bool:
         return head[:3] == b"\xff\xd8\xff"
-
-
-@dataclass(frozen=True)
-class PngFormat(PillowFormat):
-    name: ClassVar[str] = "PNG"
-    extensions: ClassVar[tuple[str, ...]] = (".png",)
-    kinds = (
-        ("1", "bool"), ("L", "uint8"), ("LA", "uint8"), ("I;16", "uint16"), ("RGB", "uint8"), ("RGBA", "uint8"),
-        ("LA", "uint16"), ("RGB", "uint16"), ("RGBA", "uint16"),
-    )  # fmt: skip
-    options: ClassVar[Choices] = {
-        "compress_level": (0, 9), "optimize": bool, "dpi": tuple, "icc_profile": bytes, "exif": bytes,
-        "xmp": bytes, "text": dict,
-    }  # fmt: skip
-    usual: ClassVar[Mapping[str, Any]] = {"compress_level": 3}
-    notes: ClassVar[Mapping[str, str]] = {"optimize": "the same as level 9"}
-    carried = ("dpi", "icc_profile", "exif", "xmp", "text")
-
-    def open(self, resource: Resource) -> Reader:
-        from imgrs.io.png_read import PngReader
-
-        return PngReader(resource)
-
-    def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
-        from imgrs.io.png_write import PngEncoder
-
-        level = 9 if options.pop("optimize", False) else options.pop("compress_level", 3)
-        options.pop("compress_level", None)
-        return PngEncoder(spec, level, tuple(options.items()))
-
-    def matches(self, head: bytes) -> bool:
-        return head[:8] == b"\x89PNG\r\n\x1a\n"
-
-
-@dataclass(frozen=True)
-class TgaFormat(PillowFormat):
-    name: ClassVar[str] = "TGA"
-    extensions: ClassVar[tuple[str, ...]] = (".tga",)
-    kinds = (("L", "uint8"), ("LA", "uint8"), ("RGB", "uint8"), ("RGBA", "uint8"))
-    options: ClassVar[Choices] = {"compression": ("tga_rle",)}
-    notes: ClassVar[Mapping[str, str]] = {"compression": "none unless given"}
-    longest = 65_535
-
-    def matches(self, head: bytes) -> bool:
-        """TGA has no signature: its header must make sense in every field, and it is tried last."""
-        if len(head) < 18 or head[1] > 1 or head[2] not in (1, 2, 3, 9, 10, 11):
-            return False
-        width, height, bits = struct.unpack_from("<HHB", head, 12)
-        return width > 0 and height > 0 and bits in (8, 15, 16, 24, 32) and (head[1] == 1) == (head[2] in (1, 9))

@@ -37,13 +37,13 @@ class ZarrFormat(Format):
 
     def open(self, resource: Resource) -> Reader:
         _check_installed(resource.name)
-        from imgrs.io.zarr_read import ZarrReader
+        from imgrs.io.zarr.read import ZarrReader
 
         return ZarrReader(resource)
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         _check_installed("save")
-        from imgrs.io.zarr_write import ZarrEncoder
+        from imgrs.io.zarr.write import ZarrEncoder
 
         check_options(self.name, options, self.options)
         return ZarrEncoder.of(spec, info, options)

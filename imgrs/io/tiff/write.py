@@ -18,10 +18,10 @@ from imgrs.errors import ArgumentError
 from imgrs.io.deflate import FAST, FASTEST, zlib_data
 from imgrs.io.format import Options, Placed, TileEncoder
 from imgrs.io.metadata import orientation
-from imgrs.io.ome import ome_xml
 from imgrs.io.options import check_bytes, check_flag, check_image, check_whole
-from imgrs.io.predictor import differences
-from imgrs.io.tiff_directory import Entry, tables
+from imgrs.io.tiff.directory import Entry, tables
+from imgrs.io.tiff.ome import ome_xml
+from imgrs.io.tiff.predictor import differences
 from imgrs.types import Pixels, Region, Spec
 
 TILE = 512

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgrs.compiled import LLVM, Load
-from imgrs.io.png_chunks import Bytes, stored_png
+from imgrs.io.png.chunks import Bytes, stored_png
 from imgrs.machine_code import assembled
 
 _LIKE = {1: (8, 0), 2: (8, 4), 3: (8, 2), 4: (8, 6), 6: (16, 2), 8: (16, 6)}

@@ -16,10 +16,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from imgrs.errors import ArgumentError
-from imgrs.io import metadata, ngff
+from imgrs.io import metadata
 from imgrs.io.files import FolderEncoder
 from imgrs.io.format import Options
 from imgrs.io.options import check_bytes, check_flag, check_whole
+from imgrs.io.zarr import ngff
 from imgrs.types import Pixels, Region, Spec
 
 TILE = 512

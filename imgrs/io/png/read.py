@@ -17,8 +17,8 @@ from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io.ahead import one_ahead
 from imgrs.io.limits import check_ratio, check_unit
 from imgrs.io.pillow import PillowReader
-from imgrs.io.png_chunks import PIECE, Bytes, Chunk, chunk, joined, stored_png, verified_chunks
-from imgrs.io.png_filters import unfiltered
+from imgrs.io.png.chunks import PIECE, Bytes, Chunk, chunk, joined, stored_png, verified_chunks
+from imgrs.io.png.filters import unfiltered
 from imgrs.io.resource import BytesResource, Resource, ends_with
 from imgrs.io.whole import decoding
 from imgrs.types import Pixels, Region, Spec

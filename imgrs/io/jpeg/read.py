@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imgrs.errors import TruncatedImageError, UnsupportedFormatError
-from imgrs.io import jpeg_markers, segments
+from imgrs.io import segments
 from imgrs.io.ahead import one_ahead
-from imgrs.io.jpeg_markers import Header, Restarts
-from imgrs.io.jpeg_walk import Walk
+from imgrs.io.jpeg import markers
+from imgrs.io.jpeg.markers import Header, Restarts
+from imgrs.io.jpeg.walk import Walk
 from imgrs.io.limits import check_ratio, check_scans, check_unit, limit_of
 from imgrs.io.mapping import mapped
 from imgrs.io.pillow import PillowReader
@@ -46,10 +47,10 @@ decoding it, so that a smaller one, such as a camera's, is decoded with half of 
 TAIL = 64 << 10
 """Bytes at the end of a file in which its end marker is looked for first."""
 
-_END = bytes((0xFF, jpeg_markers.END))
+_END = bytes((0xFF, markers.END))
 _DECODED = {
-    jpeg_markers.BASELINE, jpeg_markers.EXTENDED, jpeg_markers.PROGRESSIVE, jpeg_markers.LOSSLESS,
-    jpeg_markers.ARITHMETIC, jpeg_markers.ARITHMETIC_PROGRESSIVE,
+    markers.BASELINE, markers.EXTENDED, markers.PROGRESSIVE, markers.LOSSLESS,
+    markers.ARITHMETIC, markers.ARITHMETIC_PROGRESSIVE,
 }  # fmt: skip
 
 
@@ -69,10 +70,10 @@ class JpegReader(_Whole):
     def __init__(self, resource: Resource, most_scans: int | None = None) -> None:
         self._most_scans = limit_of("decode-scans") if most_scans is None else most_scans
         with as_file(resource) as file:
-            self._header = jpeg_markers.read_header(file, resource.name)
+            self._header = markers.read_header(file, resource.name)
         _check_supported(self._header, resource.name)
         super().__init__(resource, "JPEG")
-        if self._header.kind == jpeg_markers.LOSSLESS:
+        if self._header.kind == markers.LOSSLESS:
             self.shrinks = (1,)  # there is no transform to do at a smaller size
         self._rows = self._strip_rows()
         if self._rows is not None:
@@ -295,7 +296,7 @@ class JpegReader(_Whole):
         Raises ``LimitError`` where there are too many scans.
         """
         if not self._header.one_scan:
-            scans = jpeg_markers.count_scans(self.resource, self._header, self._most_scans)
+            scans = markers.count_scans(self.resource, self._header, self._most_scans)
             check_scans(self.resource.name, scans, self._most_scans)
         if self._rows is not None:
             _restarts(self.resource.identity, self._header).check(self.resource)
@@ -304,8 +305,8 @@ class JpegReader(_Whole):
         tail = max(start, size - TAIL)
         if _END in self.resource.read(tail):
             return
-        for at in range(start, tail, jpeg_markers.CHUNK):  # there may be much behind an image: another one, a film
-            if _END in self.resource.read(at, jpeg_markers.CHUNK + 1):
+        for at in range(start, tail, markers.CHUNK):  # there may be much behind an image: another one, a film
+            if _END in self.resource.read(at, markers.CHUNK + 1):
                 return
         raise TruncatedImageError(f"{self.resource.name} ends before its JPEG data does ({size:,} bytes)")
 

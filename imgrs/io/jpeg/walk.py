@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from imgrs.compiled import loop, part
 from imgrs.errors import CorruptImageError, TruncatedImageError
-from imgrs.io.jpeg_markers import END, INTERVAL, RESTART, SCAN, TABLES, Header
+from imgrs.io.jpeg.markers import END, INTERVAL, RESTART, SCAN, TABLES, Header
 from imgrs.io.resource import Resource
 
 PIECE = 1 << 20

@@ -18,8 +18,8 @@ from isal import isal_zlib
 
 from imgrs.io.deflate import FAST, FASTEST, deflated
 from imgrs.io.format import Placed, TileEncoder
-from imgrs.io.png_chunks import SIGNATURE, chunk, chunks
-from imgrs.io.png_filters import filtered
+from imgrs.io.png.chunks import SIGNATURE, chunk, chunks
+from imgrs.io.png.filters import filtered
 from imgrs.types import Pixels, Region, Spec
 
 STRIP = 1 << 20

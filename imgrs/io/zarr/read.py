@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 
 from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError, LimitError, UnsupportedFormatError
-from imgrs.io import ngff, segments
+from imgrs.io import segments
 from imgrs.io.folder import Folder
 from imgrs.io.format import Reader
 from imgrs.io.limits import check_unit
-from imgrs.io.ngff import Axis, Layout, Multiscale
 from imgrs.io.npy import ENCODINGS
 from imgrs.io.reductions import reduction
 from imgrs.io.resource import Resource
-from imgrs.io.zarr_store import array, document
+from imgrs.io.zarr import ngff
+from imgrs.io.zarr.ngff import Axis, Layout, Multiscale
+from imgrs.io.zarr.store import array, document
 from imgrs.types import Pixels, Region, Spec
 
 MOST_LEVELS = 64

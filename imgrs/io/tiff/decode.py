@@ -19,7 +19,7 @@ import numpy as np
 from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io.apart import decoded_apart
 from imgrs.io.deflate import inflated
-from imgrs.io.predictor import sums
+from imgrs.io.tiff.predictor import sums
 from imgrs.types import Pixels
 
 LZW, OLD_JPEG, JPEG, PACKBITS, APERIO_YCC = 5, 6, 7, 32773, 33003

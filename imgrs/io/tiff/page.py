@@ -9,8 +9,8 @@ import numpy as np
 from imgrs.errors import CorruptImageError, UnsupportedFormatError
 from imgrs.io.limits import check_ratio, check_unit
 from imgrs.io.resource import Resource
-from imgrs.io.tiff_decode import FAX, JPEGS, LZW, NAMES, OLD_JPEG, PACKBITS, PICTURES, Coding
-from imgrs.io.tiff_meaning import RGB, YCBCR, meaning_of
+from imgrs.io.tiff.decode import FAX, JPEGS, LZW, NAMES, OLD_JPEG, PACKBITS, PICTURES, Coding
+from imgrs.io.tiff.meaning import RGB, YCBCR, meaning_of
 from imgrs.types import Pixels, Region
 
 MOST_TABLES = 1 << 26

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from imgrs.io.format import LOSSLESS, LOSSY, Placed, TileEncoder
-from imgrs.io.jpeg_markers import read_header
+from imgrs.io.jpeg.markers import read_header
 from imgrs.types import Pixels, Region, Spec
 
 STRIP = 1 << 20

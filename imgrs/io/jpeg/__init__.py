@@ -1,0 +1,1 @@
+"""JPEG, by restart markers where a file has them, and out with some."""
