@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import imgrs
 from imgrs.config import settings
 from imgrs.demo import photograph
 from imgrs.graph.op import Source
+from imgrs.io.ahead import one_ahead
 from imgrs.io.jpeg import write as jpeg_write
 from imgrs.io.png import read as png_read
 from imgrs.io.png import write as png_write
@@ -156,7 +159,14 @@ def test_a_run_that_failed_leaves_no_threads(path: Path, monkeypatch: pytest.Mon
         with pytest.raises(imgrs.ComputeError) as error:
             imgrs.open(path).map_tiles(fail).compute(workers=2, chunks=(WIDTH, ROWS))  # long before the last row
         errors.append(error)  # and with it the frames that hold the run
-    assert threading.active_count() <= before
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    with pytest.raises(imgrs.CorruptImageError) as damage:
+        imgrs.open(bytes(damaged)).compute(workers=2, chunks=(WIDTH, ROWS))
+    end = time.monotonic() + 20
+    while threading.active_count() > before and time.monotonic() < end:  # they end by themselves
+        time.sleep(0.01)
+    assert threading.active_count() <= before, (errors, damage)
 
 
 def test_damage_behind_the_last_row_is_seen(path: Path) -> None:
@@ -168,3 +178,39 @@ def test_damage_behind_the_last_row_is_seen(path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(imgrs.errors.CorruptImageError):
         imgrs.open(path).brightness(10).compute()
+
+
+def test_closing_early_does_not_wait_for_the_item_in_the_making() -> None:
+    """The garbage collector closes what a failed run leaves, also in a thread that holds what ending a thread takes."""
+    asked, goes_on = threading.Event(), threading.Event()
+
+    def made() -> Iterator[int]:
+        yield 1
+        asked.set()
+        assert goes_on.wait(60)
+        yield 2
+
+    items = one_ahead(made())
+    assert next(items) == 1
+    assert asked.wait(60)
+    closing = threading.Thread(target=items.close, daemon=True)
+    closing.start()
+    closing.join(20)
+    waited = closing.is_alive()
+    goes_on.set()
+    assert not waited
+
+
+def test_items_come_one_ahead_and_with_their_error() -> None:
+    made: list[int] = []
+
+    def counted() -> Iterator[int]:
+        for i in range(3):
+            made.append(i)
+            yield i
+        raise ValueError("the end")
+
+    found: list[int] = []
+    with pytest.raises(ValueError, match="the end"):
+        found.extend(one_ahead(counted()))
+    assert (found, made) == ([0, 1, 2], [0, 1, 2])

@@ -7,7 +7,8 @@ then given their meaning by Pillow, strip by strip, as for any PNG.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,16 +117,20 @@ class PngReader(PillowReader):
         above = np.zeros(self._row_bytes, np.uint8)
         pieces = joined(verified_chunks(self.resource))
         with decoding(self.resource.name, "PNG"):
+            inflated = self._inflated(pieces, ahead)
             if self._rows < self.spec.height:  # inflating takes longest: all else is done beside it
-                inflated = one_ahead(self._inflated(one_ahead(pieces), ahead))
-            else:
-                inflated = self._inflated(pieces, ahead)
+                inflated = one_ahead(self._closing(one_ahead(pieces), ahead))
             for parts in inflated:
                 filtered = np.frombuffer(b"".join(parts), np.uint8).reshape(-1, 1 + self._row_bytes)
                 parts.clear()
                 rows = unfiltered(filtered, above, self._pixel)
                 above = rows[-1].copy()
                 yield self._meant(rows, ahead)
+
+    def _closing(self, pieces: Generator[Chunk], ahead: list[Chunk]) -> Iterator[list[bytes]]:
+        """The same as ``_inflated``, and where an error ends that, it ends the thread that reads ahead, too."""
+        with closing(pieces):
+            yield from self._inflated(pieces, ahead)
 
     def _inflated(self, pieces: Iterator[Chunk], ahead: list[Chunk]) -> Iterator[list[bytes]]:
         """Filtered rows, some at a time, in parts; ``ahead`` is filled with the chunks before them."""
