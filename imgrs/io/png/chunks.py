@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
 
-from imgrs.errors import CorruptImageError, ImgrsError, TruncatedImageError
+from imgrs.errors import CorruptImageError, TruncatedImageError
 from imgrs.io.resource import Resource
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
-Chunk: TypeAlias = tuple[bytes, Any]
-"""Type and content, bytes or a view of them."""
+Chunk: TypeAlias = tuple[bytes, bytes | memoryview]
+"""Type and content."""
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BLOCK = 65_535
 """The most bytes of a block that is stored."""
 PIECE = 1 << 20
 """Bytes of compressed pixels that are handed on at a time. Of a longer chunk, the checksum is verified in a pass of its own."""
-_VIEW = 200
-"""Bytes that a chunk takes beside its content, while it waits for others."""
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -64,29 +63,24 @@ def verified_chunks(resource: Resource) -> Iterator[Chunk]:
             yield kind, bytes(window.read(start, length))
 
 
-def joined(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+def joined(found: Iterator[Chunk]) -> Iterator[Chunk]:
     """The same with pixels in pieces of about ``PIECE``: many files have them in chunks of 8 KiB.
 
-    Pixels before a damaged chunk come before its error.
+    Pixels before a damaged chunk come before its error. Wherever this may be closed, nothing is held.
     """
-    held: list[Any] = []
-    size = 0
+    held = io.BytesIO()  # which hands out what it holds without a copy
     try:
-        for kind, content in chunks:
+        for kind, content in found:
             if kind == b"IDAT":
-                held.append(content)
-                size += len(content) + _VIEW
-            if held and (kind != b"IDAT" or size >= PIECE):
-                whole, held, size = b"".join(held), [], 0
-                yield b"IDAT", whole
+                held.write(content)
+            if held.tell() >= PIECE or (held.tell() and kind != b"IDAT"):
+                piece, held = held.getvalue(), io.BytesIO()
+                yield b"IDAT", piece
             if kind != b"IDAT":
                 yield kind, content
-    except ImgrsError:
-        if held:
-            yield b"IDAT", b"".join(held)
-        raise
-    if held:
-        yield b"IDAT", b"".join(held)
+    finally:
+        if held.tell():
+            yield b"IDAT", held.getvalue()
 
 
 class _Window:

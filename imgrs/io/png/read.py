@@ -113,7 +113,7 @@ class PngReader(PillowReader):
         if self._strip_bytes is None:
             yield from super().strips(shrink)
             return
-        ahead: list[Chunk] = []
+        ahead: list[tuple[bytes, bytes]] = []
         above = np.zeros(self._row_bytes, np.uint8)
         pieces = joined(verified_chunks(self.resource))
         with decoding(self.resource.name, "PNG"):
@@ -127,12 +127,12 @@ class PngReader(PillowReader):
                 above = rows[-1].copy()
                 yield self._meant(rows, ahead)
 
-    def _closing(self, pieces: Generator[Chunk], ahead: list[Chunk]) -> Iterator[list[bytes]]:
+    def _closing(self, pieces: Generator[Chunk], ahead: list[tuple[bytes, bytes]]) -> Iterator[list[bytes]]:
         """The same as ``_inflated``, and where an error ends that, it ends the thread that reads ahead, too."""
         with closing(pieces):
             yield from self._inflated(pieces, ahead)
 
-    def _inflated(self, pieces: Iterator[Chunk], ahead: list[Chunk]) -> Iterator[list[bytes]]:
+    def _inflated(self, pieces: Iterator[Chunk], ahead: list[tuple[bytes, bytes]]) -> Iterator[list[bytes]]:
         """Filtered rows, some at a time, in parts; ``ahead`` is filled with the chunks before them."""
         name, left = self.resource.name, self.spec.height
         inflate, row = isal_zlib.decompressobj(), 1 + self._row_bytes
@@ -142,10 +142,10 @@ class PngReader(PillowReader):
             if kind != b"IDAT":
                 if begun:
                     raise CorruptImageError(f"{name} has a {kind.decode('latin-1')} chunk behind its pixels")
-                ahead.append((kind, content))
+                ahead.append((kind, bytes(content)))
                 continue
             begun = True
-            piece: Any = content
+            piece: bytes | memoryview = content
             while left:
                 wanted = wanted or min(left, self._rows) * row
                 part = inflate.decompress(piece, wanted)  # it may hold back what no longer fitted before
@@ -170,7 +170,7 @@ class PngReader(PillowReader):
         if self._color == _PALETTE and b"PLTE" not in kinds:
             raise CorruptImageError(f"{self.resource.name} has a palette image without a palette")
 
-    def _meant(self, rows: Bytes, ahead: list[Chunk]) -> Pixels:
+    def _meant(self, rows: Bytes, ahead: list[tuple[bytes, bytes]]) -> Pixels:
         """Pixels of the image's spec from rows of bytes."""
         spec = self.spec
         samples = _SAMPLES[self._color]
