@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from imgrs.errors import ArgumentError, ArgumentTypeError
+from imgrs.errors import ArgumentError, ArgumentTypeError, said_by
 from imgrs.graph.node import Node
 from imgrs.graph.op import spec_of
 from imgrs.image import Image
@@ -45,12 +45,15 @@ def open(source_: Any, /, *, page: int = 0, orient: bool = False, on_error: str 
     Raises ``ImageNotFoundError``, ``UnsupportedFormatError``, ``CorruptImageError`` or ``LimitError``.
     """
     from imgrs.io import open_source
+    from imgrs.io.options import check_flag
 
+    with said_by("open"):
+        turned = check_flag("orient", orient)
     if on_error not in ("raise", "fill"):
         raise ArgumentError(f'open: on_error must be "raise" or "fill", got {on_error!r}')
     reader = open_source(source_, fill=on_error == "fill")
     img = Image(Node(source.Open(reader if page == 0 else reader.at(_page("open", page)))))
-    return img.exif_transpose() if orient else img
+    return img.exif_transpose() if turned else img
 
 
 def open_raw(

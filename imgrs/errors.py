@@ -16,7 +16,7 @@
     └── ComputeError (RuntimeError)             an operation failed on a tile; names both
 
     DamagedImageWarning (UserWarning)           a file is damaged, and was opened with ``on_error="fill"``
-    ColorProfileWarning (UserWarning)           a save leaves out a color profile that its format cannot hold
+    MetadataWarning (UserWarning)               a save loses a color profile, or how the image lies
 
 A message says what went wrong, where (file, operation, tile), and what to do about it.
 """
@@ -97,5 +97,5 @@ class DamagedImageWarning(UserWarning):
     """Part of a file could not be decoded and is 0, as ``on_error="fill"`` asked; said once per file and process."""
 
 
-class ColorProfileWarning(UserWarning):
-    """A save leaves out the color profile of its source, as its format holds none; not of sRGB, which is what is assumed."""
+class MetadataWarning(UserWarning):
+    """A save loses what the image looks different by: a color profile other than sRGB's, or the orientation."""

@@ -140,14 +140,9 @@ class Image(Collection):
     @property
     def info(self) -> dict[str, Any]:
         """Metadata of the file that this image comes from, under Pillow's names."""
-        from imgrs.io import metadata
+        from imgrs.provenance import info_of
 
-        node, turned = self._node, False
-        while node.inputs:
-            turned = turned or isinstance(node.op, geometry.ExifTranspose)
-            node = node.inputs[0]
-        found = node.op.reader.info if isinstance(node.op, source.Open) else {}
-        return metadata.upright(found) if turned else dict(found)
+        return info_of(self._node)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -157,22 +152,21 @@ class Image(Collection):
         return metadata.plain(self.info)
 
     def damaged(self) -> list[tuple[tuple[int, int, int, int], str]]:
-        """What cannot be decoded of the file that this image comes from, and why; empty where all of it can.
+        """What cannot be decoded of the files that this image comes from, and why; empty where all of it can.
 
-        Each part is a box (left, top, right, bottom) in pixels of the full-size image as the file has it, before it is set
+        Each part is a box (left, top, right, bottom) in pixels of the full-size image as its file has it, before it is set
         upright, shrunk or cropped: a tile, a strip, or all rows from the first bad one of a format that is decoded in
         order. ``DamagedImageWarning`` speaks of the same pixels. A box without rows says that only what stands behind the
-        pixels is damaged. Decodes the whole image once at full size, a tile or strip at a time, and then its smaller
-        copies in the file (a pyramid): of those the reason says so, and the box is what they stand for.
+        pixels is damaged. Decodes each file once at full size, a tile or strip at a time, and then its smaller copies (a
+        pyramid): of those the reason says so, and the box is what they stand for.
         """
         from imgrs.io.fill import damage
+        from imgrs.provenance import readers
 
-        node = self._node
-        while node.inputs:
-            node = node.inputs[0]
-        if not isinstance(node.op, source.Open):
+        files = readers(self._node)
+        if not files:
             raise ArgumentError("damaged: the image does not come from a file")
-        return [((r.left, r.top, r.right, r.bottom), reason) for r, reason in damage(node.op.reader)]
+        return [((r.left, r.top, r.right, r.bottom), reason) for reader in files for r, reason in damage(reader)]
 
     def exif_transpose(self) -> Image:
         """Turn the image as its EXIF orientation asks, so that it is upright; the same image where it is already."""
@@ -541,6 +535,7 @@ class Image(Collection):
         from imgrs.io import exif, format_for, xmp
         from imgrs.io.options import check_flag
         from imgrs.pipelines import Pipeline, recipe_of, saved_with
+        from imgrs.provenance import tell_of_losses
         from imgrs.run.landing import path_of
         from imgrs.run.save import Output
 
@@ -560,7 +555,10 @@ class Image(Collection):
             text = saved_with(recipe, given if format is None else {**given, "format": format}).to_json()
         with said_by(name):
             kind = format_for(path_of(target), format, parameter)
-            return Output.of(self._node, target, kind, info, given, text)
+            output = Output.of(self._node, target, kind, info, given, text)
+        if keeps_metadata and name == "save":
+            tell_of_losses(self._node, kind, info, given, 3)
+        return output
 
     def _foreseen(self, sink: str | None, options: Mapping[str, Any], name: str) -> Output | None:
         """The save that the method ``name`` is asked about, checked as ``save`` checks it; None for an array."""

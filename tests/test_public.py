@@ -35,7 +35,7 @@ LAYERS = [
     {"optimize"},
     {"plan"},
     {"run"},
-    {"image", "verb", "previews", "monitor", "profile", "create", "functions", "together"}
+    {"image", "verb", "previews", "monitor", "profile", "create", "functions", "together", "provenance"}
     | {"pipelines", "steps", "recipe_text", "instead"}
     | {"forecast", "timing", "batches", "cli", "expression", "demo", "__init__"}
     | {"notebook", "bridges"},
@@ -67,7 +67,7 @@ def test_formats_and_kernels_know_nothing_of_each_other() -> None:
 
 def test_opening_and_saving_load_the_formats_that_they_use(tmp_path: Path) -> None:
     imgrs.new("RGB", (9, 9)).save(tmp_path / "a.tif")
-    script = f"import sys, imgrs; imgrs.open({str(tmp_path / 'a.tif')!r}).save({str(tmp_path / 'a.jpg')!r}); "
+    script = f"import sys, imgrs; imgrs.open({str(tmp_path / 'a.tif')!r}).save({str(tmp_path / 'a.v1.2.jpg')!r}); "
     script += "print(*(name[9:] for name in sys.modules if name[:9] == 'imgrs.io.'), 'http.client' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert {"tiff.read", "jpeg.write", "False"} <= {*loaded}
@@ -94,9 +94,9 @@ def test_importing_loads_nothing_heavy() -> None:
 
 
 PUBLIC = (
-    "ArgumentError ArgumentTypeError Benchmark Cache ColorProfileWarning ComputeError CorruptImageError "
+    "ArgumentError ArgumentTypeError Benchmark Cache ComputeError CorruptImageError "
     "DamagedImageWarning Estimate Image "
-    "ImageNotFoundError ImgrsError LimitError MemoryBudgetError Monitor Pipeline Preview PreviewStep Profile "
+    "ImageNotFoundError ImgrsError LimitError MemoryBudgetError MetadataWarning Monitor Pipeline Preview PreviewStep Profile "
     "RecipeSource Report Result SaveError SourceChangedError Statistic Tiles TruncatedImageError UnsupportedFormatError "
     "__version__ auto_contrast batch benchmark blend blur box_blur "
     "brightness compute_all contrast convert crop edge_detect edge_enhance edge_enhance_more emboss estimate "

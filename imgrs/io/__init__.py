@@ -25,7 +25,7 @@ _FORMATS = (
     ("qoi", "QoiFormat"), ("ico", "IcoFormat"), ("npy", "NpyFormat"), ("raw", "RawFormat"), ("deepzoom", "DeepZoomFormat"),
     ("iiif", "IiifFormat"), ("tga", "TgaFormat"), ("zarr.format", "ZarrFormat"), ("slides", "SlideFormat"),
 )  # fmt: skip
-"""Module and class of each format."""
+"""Module and class of each format, by name: loading all of them takes longer than opening a file."""
 
 
 def formats() -> Iterator[Format]:
@@ -106,5 +106,6 @@ def format_for(path: str | None, name: str | None, parameter: str = "format") ->
 
 def _endings(path: str) -> list[str]:
     """The extensions that a path may have, the longest first: ``.ome.tif``, ``.tif``."""
-    parts = os.path.basename(path).lower().split(".")
-    return ["." + ".".join(parts[i:]) for i in range(1, len(parts))]
+    outer, last = os.path.splitext(path.lower())
+    inner = os.path.splitext(outer)[1]
+    return [inner + last, last] if inner == ".ome" else [last]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from imgrs.errors import ArgumentError
 from imgrs.io.format import Choices, Encoder, Format, Options, Reader
 from imgrs.io.options import check_bytes, check_dpi, check_image, check_options
 from imgrs.io.pillow import PillowReader
 from imgrs.io.plain import PlainEncoder, PlainReader
-from imgrs.io.profiles import bmp_colors, profile_of
+from imgrs.io.profiles import bmp_colors, bmp_profile
 from imgrs.io.resource import Resource
 from imgrs.types import Spec
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 _KINDS = {
     1: (1, False, "bool", "gray", (0,)),
@@ -24,6 +27,8 @@ _KINDS = {
 }
 """Bands, alpha, dtype, encoding and the order of stored bands, by the bits of a pixel."""
 _MASKS = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+_LARGEST = (1 << 32) - 1 - 2_048
+"""Bytes of pixels and a profile of which the header can still say where they end."""
 _PER_INCH = 39.3701
 """Inches in a meter, as Pillow has it."""
 
@@ -39,31 +44,48 @@ class BmpFormat(Format):
         return head[:2] == b"BM"
 
     def open(self, resource: Resource) -> Reader:
-        return _plain(resource) or PillowReader(resource, self.name)
+        return _plain(resource) or BmpReader(resource, self.name)
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_image(self.name, spec, self.kinds)
         check_options(self.name, options, self.options)
         dpi = check_dpi(self.name, options.get("dpi", info.get("dpi", (96, 96))))
-        profile = check_bytes(self.name, "icc_profile", options.get("icc_profile", info.get("icc_profile"))) or None
+        profile = check_bytes(self.name, "icc_profile", options.get("icc_profile", info.get("icc_profile"))) or b""
         bits = 1 if spec.dtype == "bool" else 8 * spec.bands
-        palette = _shades(bits)
-        per_meter = [round(side * _PER_INCH) for side in dpi]
-        # A header of 40 bytes, but 108 where it says where each band is, and 124 where it says where a profile is.
-        length = 124 if profile else 108 if spec.alpha else 40
-        start, rows = 14 + length + len(palette), -(-spec.width * bits // 32) * 4 * spec.height
-        # A size that does not fit says nothing; readers have it from the sides.
-        size, data = (start + rows, rows) if start + rows < 1 << 32 else (0, 0)
-        if profile and not size:
-            raise ArgumentError("BMP of 4 GiB and more holds no color profile; leave it out by icc_profile=None")
-        header = struct.pack("<2sIHHI", b"BM", size + len(profile or b""), 0, 0, start)
-        header += struct.pack("<IiiHH", length, *spec.size, 1, bits)
-        header += struct.pack("<IIiiII", 3 if spec.alpha else 0, data, *per_meter, len(palette) // 4, 0)
-        if length > 40:
-            header += (_MASKS if spec.alpha else bytes(len(_MASKS))) + bmp_colors(profile, start + rows)
-        return PlainEncoder(
-            spec, header + palette, "u1", _KINDS[bits][4], profile or b"", 4, upward=True, packed=bits == 1
-        )
+        rows = -(-spec.width * bits // 32) * 4 * spec.height
+        if profile and rows + len(profile) > _LARGEST:
+            raise ArgumentError('BMP of 4 GiB and more holds no color profile; give icc_profile=b"", or save as TIFF')
+        header = _header(spec, bits, rows, dpi, len(profile))
+        packed = bits == 1
+        return PlainEncoder(spec, header, "u1", _KINDS[bits][4], end=profile, align=4, upward=True, packed=packed)
+
+
+class BmpReader(PillowReader):
+    """A BMP of a kind that is not written here."""
+
+    def described(self, image: PIL.Image.Image) -> tuple[Spec, dict[str, Any]]:
+        spec, info = super().described(image)
+        profile = bmp_profile(self.resource)
+        return spec, info if profile is None else {**info, "icc_profile": profile}
+
+
+def _header(spec: Spec, bits: int, rows: int, dpi: tuple[float, float], profile: int) -> bytes:
+    """All before the pixels, which take ``rows`` bytes; behind them follow so many of a profile."""
+    # 40 bytes are usual; 108 say where each band is, and 124 where the profile is.
+    length = 124 if profile else 108 if spec.alpha else 40
+    palette = _shades(bits)
+    start = 14 + length + len(palette)
+    end = start + rows + profile
+    # A size that does not fit says nothing; readers have it from the sides.
+    size, data = (end, rows) if end <= _LARGEST else (0, 0)
+    per_meter = [round(side * _PER_INCH) for side in dpi]
+    header = struct.pack("<2sIHHI", b"BM", size, 0, 0, start)
+    header += struct.pack("<IiiHH", length, *spec.size, 1, bits)
+    header += struct.pack("<IIiiII", 3 if spec.alpha else 0, data, *per_meter, len(palette) // 4, 0)
+    if length > 40:
+        header += _MASKS if spec.alpha else bytes(len(_MASKS))
+        header += bmp_colors(start + rows, profile) if profile else b"BGRs" + bytes(48)
+    return header + palette
 
 
 def _shades(bits: int) -> bytes:
@@ -91,7 +113,7 @@ def _plain(resource: Resource) -> PlainReader | None:
     bands, alpha, dtype, encoding, order = _KINDS[bits]
     spec = Spec(width, abs(height), bands, alpha, dtype, encoding)
     info: dict[str, Any] = {"dpi": (across / _PER_INCH, down / _PER_INCH)} if across > 0 and down > 0 else {}
-    profile = profile_of("BMP", resource)
+    profile = bmp_profile(resource)
     if profile is not None:
         info["icc_profile"] = profile
     packed = bits == 1

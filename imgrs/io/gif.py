@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from imgrs.errors import SaveError
-from imgrs.io.format import Choices, Encoder, WholeEncoder
-from imgrs.io.pillow import PillowFormat
-from imgrs.io.profiles import with_gif_profile
+from imgrs.io.format import Choices, Encoder, Reader, WholeEncoder
+from imgrs.io.pillow import PillowFormat, PillowReader
+from imgrs.io.profiles import gif_profile, with_gif_profile
+from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Spec
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,26 @@ class GifFormat(PillowFormat):
     carried = ("icc_profile",)
     longest = 65_535
 
+    def open(self, resource: Resource) -> Reader:
+        return GifReader(resource, self.name)
+
     def matches(self, head: bytes) -> bool:
         return head[:6] in (b"GIF87a", b"GIF89a")
 
     def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
         return GifEncoder(spec, bool(options.get("optimize")), options.get("icc_profile"))
+
+
+class GifReader(PillowReader):
+    """A frame of a GIF, by Pillow, with the color profile that Pillow overlooks."""
+
+    def described(self, image: PIL.Image.Image) -> tuple[Spec, dict[str, Any]]:
+        spec, info = super().described(image)
+        profile = gif_profile(self.resource)
+        return spec, info if profile is None else {**info, "icc_profile": profile}
+
+    def frame(self, page: int) -> Reader:
+        return GifReader(self.resource, self.format, page)
 
 
 @dataclass(frozen=True)

@@ -63,14 +63,15 @@ class JpegXlFormat(Format):
         said = {**info, **{name: options[name] for name in ("exif", "xmp") if name in options}}
         if "exif" in options:
             said.pop("orientation", None)
+        upright = metadata.upright(said)
         quality, effort = (options.get(name, self.usual[name]) for name in ("quality", "effort"))
         return JpegXlEncoder(
             spec,
             None if options.get("lossless") else check_whole(self.name, "quality", quality, 0, 100),
             check_whole(self.name, "effort", effort, 1, 9),
             metadata.orientation(said),
-            metadata.exif_bytes(metadata.upright(said)),
-            said.get("xmp"),
+            metadata.exif_bytes(upright),
+            upright.get("xmp"),
         )
 
 
@@ -159,7 +160,7 @@ def _parts(resource: Resource) -> Iterator[Box]:
 
 
 def _metadata(resource: Resource) -> Iterator[tuple[str, bytes]]:
-    """EXIF, which no longer turns the image, and XMP, from the boxes of a container."""
+    """EXIF and XMP, which no longer turn the image, from the boxes of a container."""
     if resource.read(0, 2) == b"\xff\x0a":
         return
     for part in _parts(resource):
@@ -174,7 +175,7 @@ def _metadata(resource: Resource) -> Iterator[tuple[str, bytes]]:
         if part.kind == b"brob":
             content = _unpacked(resource, content[4:])
         if kind == b"xml ":
-            yield "xmp", content
+            yield "xmp", metadata.upright({"xmp": content})["xmp"]
         elif len(content) > 4:
             (start,) = struct.unpack_from(">I", content)
             upright = metadata.upright({"exif": b"Exif\0\0" + content[4 + start :]})

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
+from imgrs.io import exif_edit
 from imgrs.types import Pixels, Spec
 
 ORIENTATION = 0x0112
@@ -21,35 +23,45 @@ SPACES = {"gray": b"GRAY", "srgb": b"RGB ", "cmyk": b"CMYK"}
 """What a color profile for an image of each encoding says at byte 16 (ICC.1:2022, 7.2.6)."""
 
 
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([1-8])")
+"""Where XMP says how the image lies; readers such as Pillow look there where EXIF does not say it."""
+
+
 def orientation(info: Mapping[str, Any]) -> int:
     """How the image lies, from 1 (upright) to 8; 1 where nothing, or nonsense, is said."""
     found = info.get("orientation")
     if found is None and "exif" in info:
         found = parsed_exif(info["exif"]).get(ORIENTATION)
+    if found is None and (said := _XMP_ORIENTATION.search(info.get("xmp", b""))):
+        found = int(said[2])
     return found if isinstance(found, int) and found in TURNS else 1
 
 
 def upright(info: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata of the image once it was set upright."""
     found = {name: value for name, value in info.items() if name != "orientation"}
-    if "exif" in info and orientation(info) != 1:
-        return with_orientation(found, 1)
-    return found
+    return with_orientation(found, 1)
+
+
+def remade(info: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    """The metadata of other pixels, of that width and height: without the thumbnail of those before."""
+    if "exif" not in info:
+        return dict(info)
+    return {**info, "exif": exif_edit.resized(exif_edit.without_thumbnail(info["exif"]), size)}
 
 
 def with_orientation(info: Mapping[str, Any], orientation: int) -> dict[str, Any]:
-    """Metadata whose EXIF says that the image lies as ``orientation`` says, whatever it said before."""
+    """Metadata that says that the image lies as ``orientation`` says, whatever it said before."""
     found = dict(info)
+    if "xmp" in info:
+        found["xmp"] = _XMP_ORIENTATION.sub(rb"\g<1>%d" % orientation, info["xmp"])
     data = info.get("exif", b"")
     exif = parsed_exif(data)
     if exif.get(ORIENTATION, 1) == orientation:
         return found
-    place = _orientation_at(data)
-    if (
-        place is not None
-    ):  # the rest stays as it is: makers' notes hold offsets, and damaged EXIF cannot be written again
-        start, size, order = place
-        found["exif"] = data[:start] + orientation.to_bytes(size, order) + data[start + size :]
+    changed = exif_edit.with_number(data, ORIENTATION, orientation)
+    if changed is not None:  # the rest stays as it is: damaged EXIF cannot be written again
+        found["exif"] = changed
         return found
     exif[ORIENTATION] = orientation
     try:
@@ -57,22 +69,6 @@ def with_orientation(info: Mapping[str, Any], orientation: int) -> dict[str, Any
     except Exception:  # Pillow's writer fails in many ways on what its reader took from damaged EXIF
         found.pop("exif", None)
     return found
-
-
-def _orientation_at(data: bytes) -> tuple[int, int, Literal["little", "big"]] | None:
-    """Where EXIF holds the orientation: offset, bytes and their order; None where the first directory has no such tag."""
-    start = 6 if data[:6] == b"Exif\0\0" else 0
-    order: Literal["little", "big"] = "little" if data[start : start + 2] == b"II" else "big"
-
-    def number(at: int, size: int) -> int:
-        return int.from_bytes(data[at : at + size], order)
-
-    directory = start + number(start + 4, 4)
-    for entry in range(directory + 2, min(directory + 2 + 12 * number(directory, 2), len(data) - 11), 12):
-        size = {1: 1, 3: 2, 4: 4}.get(number(entry + 2, 2))
-        if number(entry, 2) == ORIENTATION and size is not None and number(entry + 4, 4) == 1:
-            return entry + 8, size, order
-    return None
 
 
 def fitting(info: Mapping[str, Any], spec: Spec) -> dict[str, Any]:

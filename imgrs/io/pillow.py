@@ -19,7 +19,6 @@ from imgrs.errors import ArgumentError, CorruptImageError, SaveError, Unsupporte
 from imgrs.io.format import Encoder, Format, Options, Reader, WholeEncoder
 from imgrs.io.metadata import exif_bytes
 from imgrs.io.options import check_allowed, check_dpi, check_image, check_options, check_side
-from imgrs.io.profiles import profile_of
 from imgrs.io.resource import Resource, as_file
 from imgrs.io.whole import WholeReader, decoding
 from imgrs.types import Pixels, Spec
@@ -54,13 +53,10 @@ class PillowReader(WholeReader):
         """What the header says, and what stands beside the pixels."""
         bands, alpha, dtype, encoding = _SPECS[self._mode]
         info = {name: image.info[name] for name in _KEPT if image.info.get(name) is not None}
-        profile = profile_of(self.format, self.resource)
-        if profile is not None:
-            info["icc_profile"] = profile
         return Spec(*image.size, bands, alpha, dtype, encoding), info
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PillowReader, (self.resource, self.format, self.page)
+        return type(self), (self.resource, self.format, self.page)
 
     @property
     def frames(self) -> int:
@@ -72,6 +68,10 @@ class PillowReader(WholeReader):
             return self
         if not 0 <= page < self.frames:
             raise ArgumentError(f"open: page must be from 0 to {self.frames - 1} for {self.resource.name}, got {page}")
+        return self.frame(page)
+
+    def frame(self, page: int) -> Reader:
+        """The reader of another frame, which is there."""
         return PillowReader(self.resource, self.format, page)
 
     def shrunk(self, shrink: int) -> Spec:
@@ -206,7 +206,8 @@ class PillowFormat(Format):
         carried = {name: info[name] for name in self.carried if name in info}
         if "exif" in self.carried and (exif := exif_bytes(info)) is not None:
             carried["exif"] = exif
-        return self.checked_encoder(spec, {**self.usual, **carried, **options})
+        said = {**self.usual, **carried, **options}
+        return self.checked_encoder(spec, {name: value for name, value in said.items() if value is not None})
 
     def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
         """The encoder for a save whose image and options fit."""
@@ -214,6 +215,8 @@ class PillowFormat(Format):
 
     def _check(self, name: str, value: Any) -> None:
         allowed = self.options[name]
+        if value is None and allowed is bytes:  # leaves out what the source has
+            return
         if name == "dpi":
             check_dpi(self.name, value)
         elif isinstance(allowed, tuple):

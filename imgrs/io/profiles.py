@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator
 from typing import IO
 
+from imgrs.io.limits import check_metadata
 from imgrs.io.resource import Resource, as_file
 
-_MOST = 16 << 20
-"""Bytes of the largest profile that is read: those of printers take a few MiB."""
 _GIF_BLOCK = b"\x21\xff\x0bICCRGBG1012"
 """How the block of a GIF begins that holds a profile (ICC.1:2022, annex B.5)."""
+_MOST_BLOCKS = 1 << 18
+"""Pieces of a block that are looked at: 64 MiB, in those of 255 bytes that all writers make."""
 _GIF_SCREEN = 13
 """Bytes of a GIF before its palette."""
-_BMP_HEADER, _BMP_EMBEDDED = 124, b"DEBM"
-"""The bytes of the only header of a BMP that speaks of profiles, and what it then says of colors: "MBED", from the right."""
+_BMP_HEADER, _EMBEDDED, _IMAGES = 124, b"DEBM", 4
+"""Bytes of the only header of a BMP that speaks of profiles, its color space then ("MBED", from the right), and the intent
+of photographs (BITMAPV5HEADER)."""
 
 
-def profile_of(format: str, resource: Resource) -> bytes | None:
-    """The profile that a GIF or BMP holds; None where there is none, and for other formats."""
-    if format == "GIF":
-        with as_file(resource) as file:
-            return _gif_profile(file)
-    return _bmp_profile(resource) if format == "BMP" else None
-
-
-def _gif_profile(file: IO[bytes]) -> bytes | None:
-    screen = file.read(_GIF_SCREEN)
-    file.seek(_gif_palette_end(screen))
-    while (kind := file.read(2)) and kind[:1] == b"\x21":
-        name = next(blocks := _sub_blocks(file), b"")
-        if kind + bytes([len(name)]) + name == _GIF_BLOCK:
-            found = b""
-            for block in blocks:
-                found += block
-                if len(found) > _MOST:
-                    return None
-            return found
-        for _ in blocks:
-            pass
+def gif_profile(resource: Resource) -> bytes | None:
+    """The profile that stands before the first frame of a GIF. Raises ``LimitError`` for one that is too long."""
+    with as_file(resource) as file:
+        screen = file.read(_GIF_SCREEN)
+        file.seek(_palette_end(screen))
+        while (kind := file.read(2)) and kind[:1] == b"\x21":
+            held = list(itertools.islice(_sub_blocks(file), _MOST_BLOCKS))
+            if len(held) == _MOST_BLOCKS:
+                return None
+            if held and kind + bytes([len(held[0])]) + held[0] == _GIF_BLOCK:
+                found = b"".join(held[1:])
+                check_metadata(resource.name, "a color profile", len(found))
+                return found
     return None
 
 
-def _gif_palette_end(screen: bytes) -> int:
+def _palette_end(screen: bytes) -> int:
     flags = screen[10] if len(screen) == _GIF_SCREEN else 0
     return _GIF_SCREEN + (3 << 1 + (flags & 7) if flags & 128 else 0)
 
@@ -58,24 +52,24 @@ def _sub_blocks(file: IO[bytes]) -> Iterator[bytes]:
 
 def with_gif_profile(data: bytes, profile: bytes) -> bytes:
     """A GIF with a profile behind its palette."""
-    at = _gif_palette_end(data[:_GIF_SCREEN])
+    at = _palette_end(data[:_GIF_SCREEN])
     pieces = [profile[i : i + 255] for i in range(0, len(profile), 255)]
     held = b"".join(bytes([len(piece)]) + piece for piece in pieces)
     return b"GIF89a" + data[6:at] + _GIF_BLOCK + held + b"\0" + data[at:]
 
 
-def _bmp_profile(resource: Resource) -> bytes | None:
+def bmp_profile(resource: Resource) -> bytes | None:
+    """The profile of a BMP, by its header. Raises ``LimitError`` for one that is too long."""
     head = resource.read(14, _BMP_HEADER)
-    if len(head) < _BMP_HEADER or struct.unpack_from("<I", head)[0] != _BMP_HEADER or head[56:60] != _BMP_EMBEDDED:
+    if len(head) < _BMP_HEADER or struct.unpack_from("<I", head)[0] != _BMP_HEADER or head[56:60] != _EMBEDDED:
         return None
     start, size = struct.unpack_from("<II", head, 112)
-    found = resource.read(14 + start, size) if size <= _MOST else b""
-    return found if found and len(found) == size else None
+    if not size or 14 + start + size > resource.size:
+        return None
+    check_metadata(resource.name, "the color profile", size)
+    return resource.read(14 + start, size)
 
 
-def bmp_colors(profile: bytes | None, start: int) -> bytes:
-    """What a BMP header says of colors, behind the masks: sRGB, or the profile that begins at byte ``start`` of the file."""
-    if profile is None:
-        return b"BGRs" + bytes(48)
-    images = 4  # the intent: perceptual
-    return _BMP_EMBEDDED + bytes(48) + struct.pack("<IIII", images, start - 14, len(profile), 0)
+def bmp_colors(start: int, size: int) -> bytes:
+    """What a BMP header says, behind the masks, of a profile of ``size`` bytes that begins at byte ``start`` of the file."""
+    return _EMBEDDED + bytes(48) + struct.pack("<IIII", _IMAGES, start - 14, size, 0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 import uuid
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
@@ -16,11 +15,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from imgrs.config import Settings
-from imgrs.errors import ArgumentError, ColorProfileWarning, said_by
+from imgrs.errors import ArgumentError, said_by
 from imgrs.graph.node import Node
 from imgrs.io import formats, xmp
 from imgrs.io.format import Encoder, Format, Placed, TileEncoder, WholeEncoder
-from imgrs.io.metadata import fitting, profile_name
+from imgrs.io.metadata import fitting
 from imgrs.plan.choose import plan
 from imgrs.plan.stages import ANYWHERE, HALVINGS, WAITING_PER_WORKER, Forecast, Plan, Sink
 from imgrs.run.engine import Arrays, check_shared, local_names, run, scratch_folder
@@ -56,27 +55,9 @@ class Output:
     ) -> Output:
         """Check a save, with a recipe in its metadata if there is one. Raises ``ArgumentError`` for what cannot be held."""
         carried = fitting(info, node.spec)
-        if "icc_profile" in carried and "icc_profile" not in format.options:
-            _warn(format, profile_name(carried["icc_profile"]))
         if recipe is not None:
             options = {**options, "xmp": _with_recipe(format, carried, options, recipe)}
         return cls(node, target, format.encoder(node.spec, carried, options))
-
-
-def _warn(format: Format, profile: str) -> None:
-    """Tell of a color profile that ``format`` does not hold, unless it says what is assumed without one."""
-    if "sRGB" not in profile:
-        warnings.warn(
-            f"save: {format.name} holds no color profile, and without {profile!r} colors will look different; "
-            f"save as {_holding('icc_profile')}, or leave it out on purpose by metadata=False",
-            ColorProfileWarning,
-            stacklevel=5,  # where the method was called that saves
-        )
-
-
-def _holding(option: str) -> str:
-    """The formats whose files can have some metadata."""
-    return ", ".join(format.name for format in formats() if format.is_written and option in format.options)
 
 
 def check_resumable(output: Output) -> None:
@@ -87,8 +68,9 @@ def check_resumable(output: Output) -> None:
 
 def _with_recipe(format: Format, info: Mapping[str, Any], options: Mapping[str, Any], recipe: str) -> Any:
     if "xmp" not in format.options:
+        known = ", ".join(format.name for format in formats() if format.is_written and "xmp" in format.options)
         raise ArgumentError(
-            f"{format.name} keeps no XMP, where a recipe goes; save as {_holding('xmp')}, or write img.recipe().to_json() "
+            f"{format.name} keeps no XMP, where a recipe goes; save as {known}, or write img.recipe().to_json() "
             "beside it"
         )
     packet = options.get("xmp", info.get("xmp"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from imgrs.errors import ArgumentError
 from imgrs.io.format import Choices, Encoder, Reader
 from imgrs.io.pillow import PillowFormat
 from imgrs.io.resource import Resource
@@ -36,6 +37,10 @@ class PngFormat(PillowFormat):
     def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
         from imgrs.io.png.write import PngEncoder
 
+        try:
+            options.get("xmp", b"").decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ArgumentError(f'PNG holds XMP in UTF-8, and this is not: {error}; leave it out by xmp=b""') from None
         level = 9 if options.pop("optimize", False) else options.pop("compress_level", 3)
         options.pop("compress_level", None)
         return PngEncoder(spec, level, tuple(options.items()))

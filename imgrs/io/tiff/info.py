@@ -40,7 +40,7 @@ def info_of(resource: Resource, file: Any, page: Any, compression: str) -> dict[
     if packet:
         info["xmp"] = packet if isinstance(packet, bytes) else str(packet).encode()
     lies = tags.valueof(274)
-    if isinstance(lies, int) and int(lies) in TURNS:
+    if isinstance(lies, int) and (int(lies) in TURNS or packet):  # of 1 where XMP may say otherwise
         info["orientation"] = int(lies)
     if any(tag in tags for tag in _PHOTOGRAPH):
         exif = _exif(resource, file, page)

@@ -34,6 +34,8 @@ PYRAMID_SHARD_BYTES = 2 << 20
 LARGEST_SHARD = 4096
 MISSING = (1 << 64) - 1
 """What the index of a shard says of a chunk that lies outside the image."""
+LARGEST_KEPT = 16 << 20
+"""Bytes of profile, EXIF and XMP: readers take no document of more than some megabytes, and base64 makes them more."""
 MICROMETERS = 25_400.0
 """In an inch."""
 
@@ -89,6 +91,10 @@ class ZarrEncoder(FolderEncoder):
         carried = {**info, "exif": exif} if exif is not None else info
         kept = {name: check_bytes("ZARR", name, options.get(name, carried.get(name))) for name in ngff.KEPT}
         held = tuple((name, data) for name, data in kept.items() if data)
+        if sum(len(data) for _, data in held) > LARGEST_KEPT:
+            raise ArgumentError(
+                f'ZARR holds {LARGEST_KEPT:,} bytes of metadata in its document; leave some out, such as xmp=b""'
+            )
         return cls(spec, tile, unit, compression, level, pixel, title, channels, held, levels)
 
     @property

@@ -1,0 +1,82 @@
+"""EXIF changed in place, so that offsets in it that only its writer knows, such as those of makers' notes, stay true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from imgrs.io.exif import EXIF, PREFIX, SIZES
+
+_SIDES = {0x0100: 0, 0x0101: 1, 0xA002: 0, 0xA003: 1}
+"""Tags that say how large the image is, and which side each is: of the image itself, and of its pixels."""
+_THUMBNAILS = {0x0201: 0x0202, 0x0111: 0x0117}
+"""Tags of where a thumbnail begins, and of how long it is: of a JPEG, and of plain pixels."""
+
+
+class _Fields:
+    """The numbers of EXIF data, where they stand. Nothing is there where the data are no EXIF."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.start = len(PREFIX) if data.startswith(PREFIX) else 0
+        self.order: Literal["little", "big"] = "big" if data[self.start : self.start + 2] == b"MM" else "little"
+        known = data[self.start : self.start + 4] in (b"II*\0", b"MM\0*")
+        self.first = self.start + self.number(self.start + 4, 4) if known else len(data)
+
+    def number(self, at: int, size: int) -> int:
+        return int.from_bytes(self.data[at : at + size], self.order)
+
+    def end(self, directory: int) -> int:
+        """Where the number of the next directory stands."""
+        return directory + 2 + 12 * self.number(directory, 2)
+
+    def numbers(self, directory: int) -> Iterator[tuple[int, int, int]]:
+        """Each tag of a directory that is one whole number: the tag, where its number stands, and in how many bytes."""
+        for entry in range(directory + 2, min(self.end(directory), len(self.data) - 11), 12):
+            tag, kind, count = self.number(entry, 2), self.number(entry + 2, 2), self.number(entry + 4, 4)
+            if kind in (1, 3, 4) and count == 1:
+                yield tag, entry + 8, SIZES[kind]
+
+
+def with_number(data: bytes, tag: int, value: int) -> bytes | None:
+    """EXIF with another value of a tag of the first directory; None where that has no such tag."""
+    fields = _Fields(data)
+    for found, at, size in fields.numbers(fields.first):
+        if found == tag:
+            return data[:at] + value.to_bytes(size, fields.order) + data[at + size :]
+    return None
+
+
+def resized(data: bytes, size: tuple[int, int]) -> bytes:
+    """EXIF of an image of that width and height, where it says anything of them."""
+    fields, kept = _Fields(data), bytearray(data)
+    inner = [
+        fields.start + fields.number(at, length) for tag, at, length in fields.numbers(fields.first) if tag == EXIF
+    ]
+    for directory in (fields.first, *inner[:1]):
+        for tag, at, length in fields.numbers(directory):
+            if tag in _SIDES and size[_SIDES[tag]] < 1 << 8 * length:
+                kept[at : at + length] = size[_SIDES[tag]].to_bytes(length, fields.order)
+    return bytes(kept)
+
+
+def without_thumbnail(data: bytes) -> bytes:
+    """EXIF without the smaller image that its second directory has: its bytes are zeros, and left out at the end."""
+    fields, kept = _Fields(data), bytearray(data)
+    link = fields.end(fields.first)
+    second = fields.start + fields.number(link, 4)
+    if second <= fields.start or second >= len(data):
+        return data
+    found = {tag: fields.number(at, size) for tag, at, size in fields.numbers(second)}
+    spans = [(link, link + 4), (second, fields.end(second) + 4)]
+    spans += [
+        (fields.start + found[place], fields.start + found[place] + found[length])
+        for place, length in _THUMBNAILS.items()
+        if place in found and length in found
+    ]
+    for start, end in spans:
+        kept[start:end] = bytes(max(0, min(end, len(kept)) - start))
+    for start, end in sorted(spans[1:], reverse=True):
+        if end >= len(kept) and start > link:
+            del kept[start:]
+    return bytes(kept)
