@@ -374,3 +374,17 @@ def test_large_damaged_images_are_listed_in_bounded_memory() -> None:
     sizes = [part.area for part, _, _ in fill.decoded(reader.reader.reader, reader.reader.spec.region)]
     assert max(sizes) == 64 * 64
     assert sum(sizes) == 4_000 * 4_000
+
+
+def test_damage_of_every_file_is_listed_and_rows_as_one_part(tmp_path: Path) -> None:
+    imgrs.fromarray(picture(3, SIZE)).save(tmp_path / "whole.ppm")
+    whole = (tmp_path / "whole.ppm").read_bytes()
+    (tmp_path / "cut.ppm").write_bytes(whole[: len(whole) // 2])
+    good, bad = imgrs.open(tmp_path / "whole.ppm"), imgrs.open(tmp_path / "cut.ppm", on_error="fill")
+    ((left, top, right, bottom), reason) = bad.damaged()[0]
+    assert len(bad.damaged()) == 1
+    assert (left, right, bottom) == (0, *SIZE)
+    assert abs(top - SIZE[1] // 2) <= 1
+    assert "cut.ppm" in reason
+    for img in (good.blend("normal", bad), imgrs.new("RGB", SIZE).blend("normal", bad), good + bad):
+        assert img.damaged() == bad.damaged()

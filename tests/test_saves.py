@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -220,6 +221,15 @@ def test_another_pipeline_or_source_refuses_the_journal(noise: Path, tmp_path: P
     os.utime(noise)
     with pytest.raises(SaveError, match="another save"):
         saved(tmp_path, "a.tif", options, 0)
+    folder = tmp_path / ".imgrs-resume-a.tif"
+    img = imgrs.new("RGB", (9, 9))
+    with open(folder / "lock", "r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        img.save(tmp_path / "a.tif")
+        assert folder.exists(), "another process is at it"
+    img.save(tmp_path / "a.tif")  # which is the way out that the error names
+    assert not folder.exists()
+    img.save(tmp_path / "a.tif", resume=True)
 
 
 def test_tiles_that_changed_are_made_again(noise: Path, tmp_path: Path) -> None:

@@ -124,3 +124,16 @@ def test_what_a_compression_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="cog"):
         img.save(tmp_path / "a.tif", cog="yes")
     assert not list(tmp_path.iterdir())
+
+
+def test_options_of_other_compressions_are_refused(tmp_path: Path) -> None:
+    img = imgrs.new("RGB", (9, 9))
+    for options, said in (
+        ({"quality": 80}, "TIFF quality is of jpeg and webp, and the compression is 'deflate'"),
+        ({"compression": "jpeg", "level": 3}, "TIFF level is of deflate and zstd"),
+        ({"compression": "zstd", "lossless": True}, "TIFF lossless is of webp"),
+        ({"compression": "none", "predictor": True}, "TIFF predictor is of deflate and zstd and lzw"),
+    ):
+        with pytest.raises(imgrs.ArgumentError, match=said):
+            img.save(tmp_path / "a.tif", **options)
+    img.save(tmp_path / "a.tif", compression="none", predictor=False)

@@ -154,12 +154,24 @@ def damage(reader: Reader) -> list[tuple[Region, str]]:
     So are its smaller copies, if the file has some: a part of one is the part of the image that it stands for.
     """
     source = reader.reader if isinstance(reader, FilledReader) else reader
-    return [
-        (_at_full_size(source, part, shrink), reason + _copy(source, shrink))
-        for shrink in (source.shrinks if source.has_copies else (1,))
-        for part, pixels, reason in decoded(source, source.shrunk(shrink).region, shrink)
-        if pixels is None
-    ]
+    found: list[tuple[Region, str]] = []
+    for shrink in source.shrinks if source.has_copies else (1,):
+        for part, pixels, reason in decoded(source, source.shrunk(shrink).region, shrink):
+            if pixels is None:
+                found.append((_at_full_size(source, part, shrink), reason + _copy(source, shrink)))
+    return _joined(found) if source.unit[1] == 1 else found
+
+
+def _joined(rows: list[tuple[Region, str]]) -> list[tuple[Region, str]]:
+    """Rows below each other as one part, with the reason of the first."""
+    found: list[tuple[Region, str]] = []
+    for part, reason in rows:
+        if found and (found[-1][0].bottom, found[-1][0].width) == (part.top, part.width):
+            above, first = found[-1]
+            found[-1] = Region(above.left, above.top, part.right, part.bottom), first
+        else:
+            found.append((part, reason))
+    return found
 
 
 def _units(region: Region, unit: tuple[int, int]) -> Iterator[Region]:

@@ -12,7 +12,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -146,7 +146,7 @@ def journal_of(target: str) -> Iterator[Journal]:
     """
     import fcntl
 
-    folder = os.path.join(os.path.dirname(target), f".imgrs-resume-{os.path.basename(target)}")
+    folder = _folder(target)
     with refusals_told(target):
         os.makedirs(folder, exist_ok=True)
         with open(os.path.join(folder, "lock"), "w") as lock:
@@ -156,3 +156,17 @@ def journal_of(target: str) -> Iterator[Journal]:
                 raise SaveError(f"{target} is being written by another process") from None
             yield Journal(folder)
             remove(folder)
+
+
+def forget(target: str) -> None:
+    """Remove what is left of a save to ``target`` that was not gone on with, unless another process is at it."""
+    import fcntl
+
+    folder = _folder(target)
+    with suppress(OSError), open(os.path.join(folder, "lock"), "r+") as lock:  # there may be none
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove(folder)
+
+
+def _folder(target: str) -> str:
+    return os.path.join(os.path.dirname(target), f".imgrs-resume-{os.path.basename(target)}")

@@ -14,7 +14,7 @@ from imgrs.errors import ArgumentError, ArgumentTypeError, SaveError
 from imgrs.io.atomic import refusals_told, take_place, temporary_folder, working_folder
 from imgrs.io.files import FolderEncoder
 from imgrs.io.format import Encoder
-from imgrs.run.journal import Journal, journal_of
+from imgrs.run.journal import Journal, forget, journal_of
 
 STDOUT = "-"
 
@@ -64,6 +64,7 @@ def landing(target: Any, encoder: Encoder) -> Iterator[str]:
             staged = os.path.join(work, "image")
             yield staged
             _land(staged, resolved, encoder)
+        forget(resolved)
 
 
 @contextmanager
