@@ -86,7 +86,7 @@ def open_raw(
 def new(mode: str, size: tuple[int, int], color: Any = 0) -> Image:
     """An image of one color: ``color`` is one number, or one per band, in the mode's own units. Default is black.
 
-    With 8 bits it may be a name or a code, as Pillow has them: ``"white"``, ``"#c87828"``, ``"hsl(30, 50%, 40%)"``.
+    Of gray and RGB it may be a name or a code, as Pillow has them: ``"white"``, ``"#c87828"``, ``"hsl(30, 50%, 40%)"``.
 
     >>> import imgrs
     >>> imgrs.new("RGB", (4, 3), (200, 120, 40)).compute()[0, 0].tolist()
@@ -94,25 +94,18 @@ def new(mode: str, size: tuple[int, int], color: Any = 0) -> Image:
     """
     spec = _spec("new", mode, size)
     if isinstance(color, str):
-        color = _named_color(color, mode)
-    values = tuple(color) if isinstance(color, Sequence) and not isinstance(color, str) else (color,)
+        try:
+            known = geometry.fill_color(color)
+        except ValueError as error:
+            raise ArgumentError(f"new: color {error}, got {color!r}") from None
+        color = tuple(geometry.fill_pixel(known, spec, "new").tolist())
+    values = tuple(color) if isinstance(color, Sequence) else (color,)
     if not all(isinstance(v, (int, float, np.integer, np.floating)) and np.isfinite(v) for v in values):
         raise ArgumentTypeError(f"new: color must be a number, or one for each band, got {color!r}")
     if color == 0:
         values = (0,) * spec.bands
     pixel = geometry.fill_pixel(tuple(float(v) for v in values), spec, "new")
     return Image(Node(source.New(spec, tuple(float(v) for v in pixel))))
-
-
-def _named_color(color: str, mode: str) -> Any:
-    from PIL import ImageColor
-
-    if mode not in ("L", "LA", "RGB", "RGBA"):
-        raise ArgumentError(f"new: color {color!r} is for L, LA, RGB and RGBA; give numbers for {mode}")
-    try:
-        return ImageColor.getcolor(color, mode)
-    except ValueError:
-        raise ArgumentError(f"new: color must be a number, one for each band, or a name, got {color!r}") from None
 
 
 def fromarray(array: npt.ArrayLike, mode: str | None = None) -> Image:

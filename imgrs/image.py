@@ -203,9 +203,9 @@ class Image(Collection):
     convert = verb(color.Convert)
     astype = verb(color.AsType)
 
-    def remove_transparency(self, background: Any = (255, 255, 255)) -> Image:
-        """Lay the image over ``background`` (in the image's own units) and drop alpha."""
-        color = verbs.RemoveTransparency(background).background
+    def remove_transparency(self, background: float | Sequence[float] | str = "white") -> Image:
+        """Lay the image over ``background`` (in the image's own units, or a name) and drop alpha."""
+        color = made(verbs.RemoveTransparency, "remove_transparency", (background,), {}).background
         spec = self._node.spec
         if not spec.alpha:
             return self
@@ -246,10 +246,13 @@ class Image(Collection):
     crop = verb(geometry.Crop)
     transpose = verb(geometry.Transpose)
 
-    def pad(self, width: int | Sequence[int], mode: str = "constant", color: float | Sequence[float] = 0) -> Image:
+    def pad(
+        self, width: int | Sequence[int], mode: str = "constant", color: float | Sequence[float] | str = 0
+    ) -> Image:
         """Add a border of ``width`` pixels: one for all sides, (horizontal, vertical), or (left, top, right, bottom).
 
-        ``mode`` is ``"constant"`` (filled with ``color``, in the image's own units) or ``"edge"`` (the nearest pixel).
+        ``mode`` is ``"constant"`` (filled with ``color``, in the image's own units, or a name such as ``"white"``) or
+        ``"edge"`` (the nearest pixel).
         """
         return self.apply(made(geometry.Pad, "pad", (width, mode, color), {}))
 
@@ -261,13 +264,13 @@ class Image(Collection):
         expand: bool = False,
         center: tuple[float, float] | None = None,
         translate: tuple[float, float] | None = None,
-        fillcolor: float | Sequence[float] | None = None,
+        fillcolor: float | Sequence[float] | str | None = None,
     ) -> Image:
         """Turn counter-clockwise by ``angle`` degrees around ``center`` (the middle unless given), as Pillow's ``rotate``.
 
         ``resample`` is nearest, bilinear or bicubic; ``expand`` enlarges the result to hold all of it; ``translate`` moves
-        it by (right, down) afterward; what was outside becomes ``fillcolor`` (0 unless given). Half turns are exact, and
-        quarter turns of squares or expanded images.
+        it by (right, down) afterward; what was outside becomes ``fillcolor`` (0 unless given; a
+        name is taken, too). Half turns are exact, and quarter turns of squares or expanded images.
         """
         told = made(verbs.Rotate, "rotate", (angle, resample, expand, center, translate, fillcolor), {})
         if told.center is None and told.translate is None and told.angle % 90 == 0:

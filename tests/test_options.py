@@ -136,15 +136,40 @@ def test_annotations_reach_the_graph(photo: npt.NDArray[Any]) -> None:
 @pytest.mark.parametrize("color", ["white", "#c87828", "hsl(30, 50%, 40%)", "rebeccapurple"])
 def test_colors_have_pillows_names(mode: str, color: str) -> None:
     from PIL import Image as Pillow
+    from PIL import ImageColor, ImageOps
 
     np.testing.assert_array_equal(imgrs.new(mode, (2, 1), color), Pillow.new(mode, (2, 1), color))
+    img, pillow = imgrs.new(mode, (9, 7), 50), Pillow.new(mode, (9, 7), tuple([50] * (len(mode) - mode.endswith("A"))))
+    if mode.endswith("A"):
+        pillow.putalpha(255)
+    np.testing.assert_array_equal(img.pad(3, color=color), ImageOps.expand(pillow, 3, ImageColor.getcolor(color, mode)))
+    turned = img.rotate(30, resample="nearest", fillcolor=color)
+    np.testing.assert_array_equal(turned, pillow.rotate(30, fillcolor=color))
+    if mode.endswith("A"):
+        clear = imgrs.merge(mode, [*img.split()[:-1], imgrs.new("L", img.size, 0)])
+        np.testing.assert_array_equal(clear.remove_transparency(color), Pillow.new(mode[:-1], img.size, color))
 
 
 def test_colors_that_are_none_are_refused() -> None:
-    with pytest.raises(imgrs.ArgumentError, match="a name, got 'whiter'"):
+    with pytest.raises(imgrs.ArgumentError, match="the name of a color, got 'whiter'"):
         imgrs.new("RGB", (2, 1), "whiter")
-    with pytest.raises(imgrs.ArgumentError, match="give numbers for I;16"):
-        imgrs.new("I;16", (2, 1), "white")
+    with pytest.raises(imgrs.ArgumentError, match=r"^pad: color .* or the name of a color, got 'whiter'"):
+        imgrs.new("RGB", (2, 1)).pad(1, color="whiter")
+    with pytest.raises(imgrs.ArgumentError, match="give numbers for CMYK"):
+        imgrs.new("CMYK", (2, 1), "white")
+    with pytest.raises(imgrs.ArgumentError, match=r"^affine: color 'white' .* give numbers for multiband"):
+        imgrs.fromarray(np.zeros((4, 4, 7), "uint8")).rotate(30, fillcolor="white")
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_the_names_of_colors_mean_the_same_at_every_depth(mode: str, dtype: str) -> None:
+    color = imgrs.new(mode, (8, 8), "#c87828").astype(dtype).compute()
+    deep = imgrs.new(mode, (6, 6)).astype(dtype)
+    np.testing.assert_array_equal(deep.pad(1, color="#c87828").compute()[0], color[0])
+    white = imgrs.new("RGBA", (2, 2), (0, 0, 0, 0)).astype(dtype).remove_transparency().compute()
+    np.testing.assert_array_equal(white, imgrs.new("RGB", (2, 2), "white").astype(dtype))
+    assert imgrs.new("I;16", (1, 1), "white").compute().item() == 65_535
 
 
 def test_a_place_that_is_given_as_a_mask_is_told() -> None:

@@ -223,6 +223,14 @@ def test_verbs_have_the_signatures_and_the_words_of_the_images() -> None:
     assert str(inspect.signature(Pipeline.blur)) == "(self, /, radius: 'float' = 2.0) -> 'Pipeline'"  # type: ignore[attr-defined]
 
 
+def test_colors_by_name_outlast_json_and_mean_what_the_image_makes_of_them() -> None:
+    named = imgrs.pipeline().remove_transparency("red").pad(3, color="#fff").rotate(30, fillcolor="blue")
+    again = imgrs.Pipeline.from_json(named.to_json())
+    for img in (imgrs.new("RGBA", (9, 7), (1, 2, 3, 90)), imgrs.new("L", (9, 7), 5).astype("uint16")):
+        ours = img.remove_transparency("red").pad(3, color="#fff").rotate(30, fillcolor="blue")
+        np.testing.assert_array_equal(again(img), ours)
+
+
 WRONG: list[Verbs] = [
     lambda x: x.brightness(300),
     lambda x: x.brightness(),
@@ -232,11 +240,11 @@ WRONG: list[Verbs] = [
     lambda x: x.resize((5, 5), reducing_gap=0.5),
     lambda x: x.rotate("left"),
     lambda x: x.rotate(33, resample="lanczos"),
-    lambda x: x.rotate(33, fillcolor="red"),
+    lambda x: x.rotate(33, fillcolor="redder"),
     lambda x: x.rotate(33, center=(1, float("nan"))),
     lambda x: x.thumbnail(5),
     lambda x: x.auto_contrast(50),
-    lambda x: x.remove_transparency("white"),
+    lambda x: x.remove_transparency("whiter"),
     lambda x: x.getchannel(-1),
     lambda x: x.pad(-1),
     lambda x: x.transpose("sideways"),

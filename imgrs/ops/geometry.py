@@ -12,9 +12,12 @@ from imgrs.errors import ArgumentError
 from imgrs.graph.op import Op, Point, Reduced, Remap, op
 from imgrs.graph.parameters import checked, choice
 from imgrs.kernels import move
+from imgrs.ops.color import depth
 from imgrs.types import Pixels, Region, Spec, Tile
 
 Box = tuple[int, int, int, int]
+Color = tuple[float, ...] | str
+"""Samples in an image's own units, or a name of Pillow's."""
 
 
 def whole_numbers(value: Any, count: int, meaning: str) -> tuple[int, ...]:
@@ -159,6 +162,10 @@ def _border(value: Any) -> Box:
     return border[0], border[1], border[2], border[3]
 
 
+COLORS = "a number, one for each band, or the name of a color"
+"""What a color may be."""
+
+
 def fill_values(value: Any) -> tuple[float, ...]:
     """A color as numbers, for the check of a parameter."""
     if isinstance(value, (str, bytes)):
@@ -169,8 +176,26 @@ def fill_values(value: Any) -> tuple[float, ...]:
     return values
 
 
-def fill_pixel(color: tuple[float, ...], spec: Spec, name: str) -> Pixels:
-    """A color (one number, or one per band, in the image's own units) as one pixel of ``spec``."""
+def fill_color(value: Any) -> Color:
+    """A color as numbers, or its name, for the check of a parameter."""
+    if not isinstance(value, str):
+        try:
+            return fill_values(value)
+        except TypeError:
+            raise TypeError(f"must be {COLORS}") from None
+    from PIL import ImageColor
+
+    try:
+        ImageColor.getrgb(value)
+    except ValueError:
+        raise ValueError(f"must be {COLORS}") from None
+    return value.lower()
+
+
+def fill_pixel(color: Color, spec: Spec, name: str) -> Pixels:
+    """A color (one number, or one per band, in the image's own units; or a name) as one pixel of ``spec``."""
+    if isinstance(color, str):
+        return _named_pixel(color, spec, name)
     if len(color) not in (1, spec.colors, spec.bands):
         raise ArgumentError(f"{name}: color must have 1 or {spec.bands} numbers for {spec.mode}, got {len(color)}")
     values = list(color) * spec.colors if len(color) == 1 else list(color)
@@ -181,16 +206,26 @@ def fill_pixel(color: tuple[float, ...], spec: Spec, name: str) -> Pixels:
     return np.array(values).astype(spec.dtype)
 
 
+def _named_pixel(color: str, spec: Spec, name: str) -> Pixels:
+    if spec.encoding not in ("gray", "srgb"):
+        raise ArgumentError(f"{name}: color {color!r} is for gray and RGB; give numbers for {spec.mode}")
+    from PIL import ImageColor
+
+    mode = ("L" if spec.encoding == "gray" else "RGB") + "A" * spec.alpha
+    return depth(np.array(ImageColor.getcolor(color, mode), np.uint8).reshape(spec.bands), spec.dtype)
+
+
 @op
 class Pad(Remap):
     """Add a border of ``width`` pixels (or (horizontal, vertical), or (left, top, right, bottom)).
 
-    ``mode`` is ``"constant"`` (filled with ``color``, in the image's own units) or ``"edge"`` (the nearest pixel).
+    ``mode`` is ``"constant"`` (filled with ``color``, in the image's own units or by name) or ``"edge"`` (the nearest
+    pixel).
     """
 
     width: Box = checked(_border, example=(2, 1, 3, 4))
     mode: str = choice({"constant": "constant", "edge": "edge", "replicate": "edge"}, default="constant")
-    color: tuple[float, ...] = checked(fill_values, default=(0.0,))
+    color: Color = checked(fill_color, default=(0.0,))
 
     def infer(self, *specs: Spec) -> Spec:
         (spec,) = specs

@@ -18,7 +18,7 @@ from imgrs.graph import parameters
 from imgrs.graph.op import op
 from imgrs.graph.parameters import checked, choice, flag, number, whole
 from imgrs.ops import resample, source, warp
-from imgrs.ops.geometry import fill_pixel, fill_values, image_size
+from imgrs.ops.geometry import Color, fill_color, fill_pixel, fill_values, image_size
 from imgrs.ops.resample import Resize as ToSize
 from imgrs.ops.resample import part
 from imgrs.types import Spec
@@ -51,7 +51,7 @@ class Rotate(Verb):
     expand: bool = flag(default=False)
     center: tuple[float, float] | None = checked(warp.point, default=None)
     translate: tuple[float, float] | None = checked(warp.point, default=None)
-    fillcolor: tuple[float, ...] | None = checked(warp.fill, default=None)
+    fillcolor: Color | None = checked(warp.fill, default=None)
 
     def of(self, size: tuple[int, int]) -> tuple[tuple[int, int], warp.Matrix]:
         """The size and matrix of the ``Affine`` that turns an image of ``size``."""
@@ -135,7 +135,7 @@ class RemoveTransparency(Verb):
     """Lay the image over ``background``, where it has alpha."""
 
     name = "remove_transparency"
-    background: tuple[float, ...] = checked(fill_values, default=(255.0, 255.0, 255.0))
+    background: Color = checked(fill_color, default="white")
 
 
 @op

@@ -11,7 +11,7 @@ from imgrs.errors import ArgumentError
 from imgrs.graph.op import Op, Reduced, Remap, op
 from imgrs.graph.parameters import checked, choice
 from imgrs.kernels import warp
-from imgrs.ops.geometry import fill_pixel, fill_values, image_size
+from imgrs.ops.geometry import Color, fill_color, fill_pixel, image_size
 from imgrs.types import Pixels, Region, Spec, Tile
 
 Matrix = tuple[float, float, float, float, float, float]
@@ -30,9 +30,9 @@ def _matrix(value: Any) -> Matrix:
     return a, b, c, d, e, f
 
 
-def fill(value: Any) -> tuple[float, ...] | None:
-    """A color as numbers, or None, for the check of a parameter."""
-    return None if value is None else fill_values(value)
+def fill(value: Any) -> Color | None:
+    """A color or None, for the check of a parameter."""
+    return None if value is None else fill_color(value)
 
 
 def point(value: Any) -> tuple[float, float] | None:
@@ -50,13 +50,13 @@ class Affine(Remap):
     """An image of ``size`` whose point (x, y) is the input's (a x + b y + c, d x + e y + f), as Pillow's ``AFFINE``.
 
     ``resample`` is nearest, bilinear or bicubic (Keys' cubic with a = -0.5). Pixels whose center falls outside the input
-    become ``fillcolor`` (in the image's own units; None is 0 in every band).
+    become ``fillcolor`` (in the image's own units or by name; None is 0 in every band).
     """
 
     size: tuple[int, int] = checked(image_size, example=(47, 39))
     matrix: Matrix = checked(_matrix, example=(0.8, -0.55, 9.0, 0.55, 0.8, -8.0))
     resample: str = choice(FILTERS, default="bicubic")
-    fillcolor: tuple[float, ...] | None = checked(fill, default=None)
+    fillcolor: Color | None = checked(fill, default=None)
 
     @property
     def alpha(self) -> str:  # type: ignore[override]  # it follows from the filter
