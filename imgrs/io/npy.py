@@ -54,7 +54,7 @@ class NpyFormat(Format):
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         check_options(self.name, options, self.options)
         if spec.encoding == "cmyk":
-            raise ArgumentError('save: NPY would give CMYK back as RGBA; convert("RGB") first')
+            raise ArgumentError('NPY would give CMYK back as RGBA; convert("RGB") first')
         dtype = np.dtype(spec.dtype)
         header = io.BytesIO()
         npy.write_array_header_1_0(header, {"descr": dtype.str, "fortran_order": False, "shape": spec.shape})

@@ -71,14 +71,44 @@ def check_side(format: str, spec: Spec, longest: int) -> None:
 
 def check_image(format: str, spec: Spec, kinds: Collection[tuple[str, str]]) -> None:
     """Raise ``ArgumentError`` unless (mode, dtype) is among ``kinds``; the message names the way out."""
-    if (spec.mode, spec.dtype) in kinds:
-        return
-    modes = sorted({mode for mode, _ in kinds})
-    way = 'astype("uint8")' if (spec.mode, "uint8") in kinds else f'convert("{_nearest(spec, modes)}")'
-    raise ArgumentError(f"{format} cannot hold {spec.mode} images of {spec.dtype}; {way} first")
+    if (spec.mode, spec.dtype) not in kinds:
+        raise ArgumentError(f"{format} cannot hold {spec.mode} images of {spec.dtype}; {_way(spec, kinds)}")
 
 
-def _nearest(spec: Spec, modes: list[str]) -> str:
-    if spec.alpha and "RGBA" in modes:
-        return "RGBA"
-    return "RGB" if spec.bands >= 3 or "L" not in modes else "L"
+_LAYOUTS = {"1": "L", "I;16": "L", "F": "L"}
+"""What ``convert`` makes a mode of one depth without changing the depth."""
+_NEAREST = {
+    "L": ("L", "RGB"),
+    "LA": ("LA", "RGBA", "L", "RGB"),
+    "RGB": ("RGB", "L"),
+    "RGBA": ("RGBA", "RGB", "L"),
+    "CMYK": ("CMYK", "RGB", "L"),
+    "multiband": ("multiband",),
+}
+"""Layouts that an image can be given, those first that keep more of it."""
+_DEPTHS = ("uint8", "uint16", "float32")
+
+
+def _way(spec: Spec, kinds: Collection[tuple[str, str]]) -> str:
+    """What makes an image of ``spec`` one of ``kinds``, as it is to be written."""
+    if spec.encoding == "statistic":
+        return "compute() gives its numbers"
+    depths: dict[str, set[str]] = {}
+    for mode, dtype in kinds:
+        depths.setdefault(_LAYOUTS.get(mode, mode), set()).add(dtype)
+    own = _LAYOUTS.get(spec.mode, spec.mode)
+    layout = next((layout for layout in _NEAREST[own] if layout in depths), None)
+    if layout is None:
+        return "save as lossless TIFF or ZARR, or choose bands with split() and imgrs.merge()"
+    steps = []
+    if spec.dtype not in depths[layout] or (spec.alpha and spec.dtype == "bool"):  # which nothing is laid over
+        depth = next(dtype for dtype in _DEPTHS if dtype in depths[layout])
+        if own == layout or (spec.mode, depth) != ("1", "uint8"):  # which convert() makes of it
+            steps.append(f'astype("{depth}")')
+    if own == layout:
+        return f"{'.'.join(steps)} first"
+    converted = ".".join([*steps, f'convert("{layout}")'])
+    if not spec.alpha or layout.endswith("A"):
+        return f"{converted} first"
+    opaque = [*steps, "remove_transparency()"] + [f'convert("{layout}")'] * (own != f"{layout}A")
+    return f"{'.'.join(opaque)} first, which lays it onto a color, or {converted}, which drops its alpha"

@@ -57,7 +57,7 @@ class TilesEncoder(FolderEncoder):
         check_options(name, options, format.options)
         suffix = options.get("tile_format", "png" if spec.alpha or spec.dtype == "uint16" else "jpg")
         if suffix not in _SUFFIXES:
-            raise ArgumentError(f'save: {name} tile_format must be "jpg" or "png", got {suffix!r}')
+            raise ArgumentError(f'{name} tile_format must be "jpg" or "png", got {suffix!r}')
         suffix = _SUFFIXES[suffix]
         check_image(f"{name} of {suffix}", spec, _KINDS[suffix])
         return {

@@ -1,0 +1,108 @@
+"""What an error says to do works: each way out of a save that is refused is taken, and the save then done."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import imgrs
+from imgrs.image import Image
+from imgrs.io import formats
+from tests.samples import picture
+
+DEPTHS = ("bool", "uint8", "uint16", "float32")
+BANDS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "multiband": 5}
+KINDS = [f"{layout} {dtype}" for layout in BANDS for dtype in DEPTHS]
+WRITTEN = [format for format in formats() if format.is_written]
+VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
+    *((format.name, format.extensions[0], {}) for format in WRITTEN),
+    ("TIFF", ".tif", {"compression": "jpeg"}),
+    ("TIFF", ".tif", {"compression": "webp"}),
+    ("DZI", ".dzi", {"tile_format": "jpg"}),
+    ("DZI", ".dzi", {"tile_format": "png"}),
+]
+CALLS = re.compile(r"(?:\w+\([^()]*\)\.)*\w+\([^()]*\)")
+
+
+def image(kind: str) -> Image:
+    """A picture of that layout and depth, opaque where it has alpha: GIF has no other."""
+    layout, dtype = kind.split()
+    array = picture(BANDS[layout]).reshape(61, 83, -1)
+    if layout.endswith("A"):
+        array[..., -1] = 255
+    bands = [imgrs.fromarray(array[..., i].copy()) for i in range(array.shape[2])]
+    img = imgrs.merge(layout, [band.convert("1") if dtype == "bool" else band.astype(dtype) for band in bands])
+    assert str(img.dtype) == dtype
+    return img
+
+
+def follow(img: Image, path: Path, format: str, options: dict[str, Any], steps: int) -> None:
+    """Save, by what errors say to do first, in every way that they offer, at most ``steps`` times."""
+    try:
+        img.save(path, format, **options)
+    except imgrs.ArgumentError as error:
+        advice = str(error).rpartition("; ")[2]
+    else:
+        return
+    assert steps, advice
+    if advice == "save as lossless TIFF or ZARR, or choose bands with split() and imgrs.merge()":
+        img.save(path.with_name("b.zarr"))
+        follow(img, path.with_name("b.tif"), "TIFF", {}, 1)
+        follow(imgrs.merge("RGB", img.split()[:3]), path, format, options, 2)
+        return
+    ways = CALLS.findall(advice)
+    assert len(ways) == (2 if "alpha" in advice else 1), advice
+    for way in ways:
+        follow(eval(f"img.{way}", {"img": img}), path, format, options, steps - 1)
+
+
+@pytest.mark.parametrize(
+    ("format", "extension", "options"), VARIANTS, ids=[f"{name} {options or ''}" for name, _, options in VARIANTS]
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_format_cannot_hold_can_be_saved_as_the_error_says(
+    kind: str, format: str, extension: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    twice = "compression" in options and "bool" in kind  # TIFF is asked first, then the compression
+    follow(image(kind), tmp_path / f"a{extension}", format, options, 2 if twice else 1)
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg", ".tif", ".pfm", ".zarr", ".dzi"])
+def test_a_statistic_is_to_be_computed_where_only_images_are_held(extension: str, tmp_path: Path) -> None:
+    for statistic in (image("RGB uint8").mean(), image("L uint8").histogram()):
+        with pytest.raises(imgrs.ArgumentError, match=r"; compute\(\) gives (its|their) numbers$"):
+            statistic.save(tmp_path / f"a{extension}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "extension", "advice"),
+    [
+        ("RGB uint8", ".pfm", 'PFM cannot hold RGB images of uint8; astype("float32") first'),
+        ("L uint16", ".jpg", 'JPEG cannot hold I;16 images of uint16; astype("uint8") first'),
+        ("L float32", ".png", 'PNG cannot hold F images of float32; astype("uint8") first'),
+        ("L uint16", ".webp", 'WEBP cannot hold I;16 images of uint16; astype("uint8").convert("RGB") first'),
+        ("L bool", ".webp", 'WEBP cannot hold 1 images of bool; convert("RGB") first'),
+        (
+            "RGBA uint8",
+            ".jpg",
+            "JPEG cannot hold RGBA images of uint8; remove_transparency() first, which lays it onto a color, or "
+            'convert("RGB"), which drops its alpha',
+        ),
+    ],
+)
+def test_a_refused_save_names_the_shortest_way_out(kind: str, extension: str, advice: str, tmp_path: Path) -> None:
+    with pytest.raises(imgrs.ArgumentError) as raised:
+        image(kind).save(tmp_path / f"a{extension}")
+    assert str(raised.value) == f"save: {advice}"
+
+
+def test_transparency_of_gray_images_is_laid_onto_white_unless_told_otherwise() -> None:
+    array = picture(2)
+    array[..., 1] = 0
+    img = imgrs.fromarray(array).remove_transparency()
+    assert img.mode == "L"
+    assert np.unique(img.compute()).tolist() == [255]
