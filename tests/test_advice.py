@@ -106,3 +106,36 @@ def test_transparency_of_gray_images_is_laid_onto_white_unless_told_otherwise() 
     img = imgrs.fromarray(array).remove_transparency()
     assert img.mode == "L"
     assert np.unique(img.compute()).tolist() == [255]
+
+
+@pytest.mark.parametrize("upper", ["L uint8", "LA uint16", "RGB uint16", "RGBA uint8", "RGBA float32"])
+@pytest.mark.parametrize("lower", ["L uint8", "LA float32", "RGB uint8", "RGBA uint16"])
+def test_images_that_do_not_fit_over_each_other_do_after_what_the_error_says(lower: str, upper: str) -> None:
+    base, over = image(lower), image(upper)
+    try:
+        base.blend("normal", over)
+    except imgrs.ArgumentError as error:
+        advice = re.findall(r"(\w+\([^()]*\)) the (upper|lower) one", str(error).rpartition("; ")[2])
+    else:
+        return
+    assert 1 <= len(advice) <= 2
+    for way, which in advice:
+        if which == "upper":
+            over = eval(f"over.{way}", {"over": over})
+        else:
+            base = eval(f"base.{way}", {"base": base})
+    assert base.blend("normal", over).dtype == image(lower).dtype
+
+
+def test_images_of_two_depths_are_added_after_what_the_error_says() -> None:
+    with pytest.raises(imgrs.ArgumentError, match=r'; astype\("uint8"\) the second one first$'):
+        image("RGB uint8") + image("RGB uint16")
+    with pytest.raises(imgrs.ArgumentError, match=r"the upper one's size and depth, got 83x61 I;16 uint16$"):
+        image("RGB uint8").blend("normal", image("RGB uint8"), image("L uint16"))
+
+
+def test_a_verb_of_color_says_what_to_do_with_many_bands_and_with_bits() -> None:
+    with pytest.raises(imgrs.ArgumentError, match=r"; choose bands with split\(\) and imgrs\.merge\(\) first$"):
+        image("multiband uint8").saturate(2)
+    with pytest.raises(imgrs.ArgumentError, match=r'; astype\("uint8"\) first$'):
+        image("RGB bool").saturate(2)

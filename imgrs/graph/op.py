@@ -123,7 +123,9 @@ class Op:
     def _way_out(self, spec: Spec) -> str:
         if spec.encoding in self.takes.encodings:
             wanted = "uint8" if "uint8" in self.takes.dtypes else min(self.takes.dtypes)
-            return 'convert("L") first' if spec.dtype == "bool" else f'astype("{wanted}") first'
+            return 'convert("L") first' if spec.mode == "1" else f'astype("{wanted}") first'
+        if spec.encoding == "multiband":
+            return "choose bands with split() and imgrs.merge() first"
         return 'convert("RGB") first' if "srgb" in self.takes.encodings else 'convert("L") first'
 
     def infer(self, *specs: Spec) -> Spec:

@@ -73,7 +73,9 @@ class Combine(Point):
     def infer(self, *specs: Spec) -> Spec:
         first, second = specs
         if (first.bands, first.dtype, first.alpha) != (second.bands, second.dtype, second.alpha):
-            raise ArgumentError(f"{self.function}: images must be alike, got {first} and {second}; convert() one first")
+            depth = (first.bands, first.alpha) == (second.bands, second.alpha)
+            way = f'astype("{first.dtype}") the second one' if depth else "convert() one"
+            raise ArgumentError(f"{self.function}: images must be alike, got {first} and {second}; {way} first")
         return super().infer(*specs)
 
     def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:

@@ -54,7 +54,9 @@ class Merge(Point):
             raise ArgumentError(f"merge: {self.mode} needs {bands} bands, got {len(specs)}")
         first = super().infer(*specs)
         if any(spec.bands != 1 or spec.dtype != first.dtype for spec in specs):
-            raise ArgumentError("merge: every image must have one band, and all the same depth; convert() them first")
+            raise ArgumentError(
+                "merge: every image must have one band, and all the same depth; split() or astype() them first"
+            )
         return Spec(*first.size, bands, alpha, first.dtype, encoding)
 
     def apply(self, *pixels: Pixels, spec: Spec, prepared: Any) -> Pixels:
@@ -64,6 +66,17 @@ class Merge(Point):
 def _position(value: Any) -> tuple[int, int]:
     x, y = whole_numbers(value, 2, "a position (x, y)")
     return x, y
+
+
+def _alike(base: Spec, over: Spec) -> str:
+    """What makes one image fit over another, as it is to be written: color is kept, and the depth of the lower one."""
+    steps = []
+    if over.dtype != base.dtype:
+        steps.append(f'astype("{base.dtype}") the upper one')
+    if over.colors != base.colors:
+        place, gray = ("upper", over) if over.colors < base.colors else ("lower", base)
+        steps.append(f'convert("RGB{"A" * gray.alpha}") the {place} one')
+    return " and ".join(steps)
 
 
 @op
@@ -82,9 +95,11 @@ class Blend(Op):
     def infer(self, *specs: Spec) -> Spec:
         base, over, *mask = specs
         if (over.colors, over.dtype) != (base.colors, base.dtype):
-            raise ArgumentError(f"blend: cannot lay {over} over {base}; convert() one of them first")
+            raise ArgumentError(f"blend: cannot lay {over} over {base}; {_alike(base, over)} first")
         if mask and (mask[0].size != over.size or mask[0].bands != 1 or mask[0].dtype != over.dtype):
-            raise ArgumentError(f"blend: the mask must be a gray image of the upper one's size, got {mask[0]}")
+            raise ArgumentError(
+                f"blend: the mask must be a gray image of the upper one's size and depth, got {mask[0]}"
+            )
         return base
 
     def demand(self, region: Region, *specs: Spec) -> tuple[Region, ...]:
