@@ -139,3 +139,28 @@ def test_a_verb_of_color_says_what_to_do_with_many_bands_and_with_bits() -> None
         image("multiband uint8").saturate(2)
     with pytest.raises(imgrs.ArgumentError, match=r'; astype\("uint8"\) first$'):
         image("RGB bool").saturate(2)
+
+
+@pytest.mark.parametrize(
+    ("extension", "wrong", "right"),
+    [
+        (".jpg", "qualty", "quality"),
+        (".jpg", "memory_limt", "memory_limit"),
+        (".png", "Compress_Level", "compress_level"),
+        (".bmp", "metdata", "metadata"),
+        (".tif", "resme", "resume"),
+        (".zarr", "receipe", "recipe"),
+        (".jpg", "worker", "workers"),
+        (".png", "bandwidth", None),
+    ],
+)
+def test_a_misspelled_option_is_told_with_the_one_that_is_meant(
+    extension: str, wrong: str, right: str | None, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {wrong: 1}
+    question = rf" \(did you mean '{right}'\?\)" if right else ""
+    with pytest.raises(imgrs.ArgumentError, match=rf"^save: \w+ has no option '{wrong}'{question}; it has "):
+        image("RGB uint8").save(tmp_path / f"a{extension}", **given)
+    image("RGB uint8").save(tmp_path / "a.png")
+    with pytest.raises(imgrs.ArgumentError, match=rf"^batch: there is no option '{wrong}'{question}; \w+ has "):
+        imgrs.batch(tmp_path / "a.png", None, str(tmp_path / f"b/{{stem}}{extension}"), **given)

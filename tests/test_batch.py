@@ -260,7 +260,7 @@ def test_options_of_one_image_are_checked_when_it_is_made(own: Any, told: str, f
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [
-        ({"qualty": 80}, "no option 'qualty'; JPEG has .*quality.*, and the engine chunks"),
+        ({"qualty": 80}, "no option 'qualty' .*; JPEG has .*quality.*, and the engine chunks"),
         ({"quality": 500}, "quality must be a whole number from"),
         ({"wrokers": 3}, "and the engine .*workers"),
         ({"out": "{stem}.xyz"}, r"no format has the extension '\.xyz'"),

@@ -114,7 +114,7 @@ def _check_pipeline(pipeline: Any) -> None:
 def _check_options(outputs: Sequence[str], options: Mapping[str, Any]) -> None:
     """Raise ``ArgumentError`` for an extension without a format, and for an option that a format does not have."""
     from imgrs.io import format_for
-    from imgrs.io.options import check_allowed
+    from imgrs.io.options import check_allowed, meant
 
     given = {name: value for name, value in options.items() if name not in ("format", "metadata", "recipe")}
     for output in {os.path.splitext(output)[1].lower(): output for output in outputs}.values():
@@ -124,7 +124,8 @@ def _check_options(outputs: Sequence[str], options: Mapping[str, Any]) -> None:
             if name not in format.options:
                 has = f"{format.name} has {', '.join(sorted(format.options)) or 'none'}"
                 raise ArgumentError(
-                    f"batch: there is no option {name!r}; {has}, and the engine {', '.join(config.NAMES)}"
+                    f"batch: there is no option {name!r}{meant(name, format.options)}; {has}, "
+                    f"and the engine {', '.join(config.NAMES)}"
                 )
             allowed = format.options[name]
             if isinstance(allowed, tuple):

@@ -5,10 +5,12 @@ Errors do not say which method was called: whoever calls puts its name before th
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from imgrs import config
 from imgrs.errors import ArgumentError
 from imgrs.types import Spec
 
@@ -17,7 +19,18 @@ def check_options(format: str, given: Mapping[str, Any], known: Collection[str])
     """Raise ``ArgumentError`` for an option that ``format`` does not have."""
     for name in given:
         if name not in known:
-            raise ArgumentError(f"{format} has no option {name!r}; it has {', '.join(sorted(known)) or 'none'}")
+            has = ", ".join(sorted(known)) or "none"
+            raise ArgumentError(f"{format} has no option {name!r}{meant(name, known)}; it has {has}")
+
+
+def meant(name: str, known: Collection[str]) -> str:
+    """A question for the option that a misspelled ``name`` may stand for: one of a format's, or one that all saves have."""
+    near = difflib.get_close_matches(name.lower(), [*sorted(known), *config.NAMES, *_EVERY], 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+_EVERY = ("metadata", "recipe", "resume", "format")
+"""Options of a save that are neither a format's nor the engine's."""
 
 
 def check_whole(format: str, name: str, value: Any, low: int, high: int) -> int:
