@@ -85,6 +85,30 @@ def test_files_that_are_no_images(tmp_path: Path) -> None:
             imgrs.open(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "is_text"),
+    [
+        (b"only text", True),
+        (b"<!DOCTYPE html>\r\n<html>\n\t<body>404 Not Found</body>\n</html>\n", True),
+        ("\ufeff# Café crème\n".encode() + "é\n".encode() * 30, True),
+        (b"a" * 63 + "é".encode(), True),  # of which a half is looked at
+        (b"a" * 20 + b"\xe9t\xe9\n", False),  # Latin-1, for all we know
+        (b"text\0with a zero\n", False),
+        (bytes(range(1, 60)), False),
+        (b"\xc3", False),
+    ],
+)
+def test_text_is_told_as_text(content: bytes, is_text: bool) -> None:
+    kind = "text" if is_text else "not an image of a known format"
+    with pytest.raises(imgrs.UnsupportedFormatError, match=f"^<bytes> is {kind}; the known formats are TIFF"):
+        imgrs.open(content)
+
+
+def test_an_empty_path_is_told_as_one() -> None:
+    with pytest.raises(imgrs.ArgumentError, match=r"^open: the path is empty$"):
+        imgrs.open("")
+
+
 @pytest.mark.parametrize("extension", ["tif", "png", "jpg", "webp", "bmp", "gif", "npy"])
 def test_truncated_files(extension: str, photo: Array, tmp_path: Path) -> None:
     path = tmp_path / f"photo.{extension}"

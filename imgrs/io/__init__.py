@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import importlib
 import os
@@ -77,8 +78,17 @@ def _recognized(resource: Resource) -> Format:
         if not format.is_read and (format.matches(head) or resource.name.lower().endswith(format.extensions)):
             return format  # which says why it cannot be opened
     known = ", ".join(format.name for format in formats() if format.is_read)
-    kind = "text" if head.isascii() and head.decode("ascii").isprintable() else "not an image of a known format"
+    kind = "text" if _is_text(head) else "not an image of a known format"
     raise UnsupportedFormatError(f"{resource.name} is {kind}; the known formats are {known}")
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` looks like UTF-8 text, whose last letter may be cut."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(letter.isprintable() or letter in "\t\n\f\r" for letter in text)
 
 
 def format_for(path: str | None, name: str | None, parameter: str = "format") -> Format:

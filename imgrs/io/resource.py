@@ -19,7 +19,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from imgrs.errors import ArgumentTypeError, ImageNotFoundError, SourceChangedError, UnsupportedFormatError
+from imgrs.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    ImageNotFoundError,
+    SourceChangedError,
+    UnsupportedFormatError,
+)
 from imgrs.io.mapping import mapped
 
 HANDLES = 32
@@ -314,6 +320,8 @@ def resource_of(source: object) -> Resource:
 
         return resource_at(source)
     if isinstance(source, (str, os.PathLike)):
+        if not os.fspath(source):
+            raise ArgumentError("open: the path is empty")
         if os.path.isdir(source):
             from imgrs.io.folder import LocalFolder
 
