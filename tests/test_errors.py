@@ -149,6 +149,24 @@ def test_a_tiff_that_is_cut_within_its_tables_says_so_and_logs_nothing(tmp_path:
     assert run.stderr == ""
 
 
+@pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"pyramid": True}])
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.9])
+def test_a_tiff_whose_directory_was_cut_off_says_where_it_would_be(
+    share: float, options: dict[str, Any], photo: Array, tmp_path: Path
+) -> None:
+    path = tmp_path / "cut.tif"
+    imgrs.fromarray(photo).save(path, compression="none", **options)
+    content = path.read_bytes()
+    big = options.get("bigtiff", False)
+    offset = int.from_bytes(content[8:16] if big else content[4:8], "little")
+    kept = int(len(content) * share)
+    assert offset > kept, "the directory is to stand at the end"
+    path.write_bytes(content[:kept])
+    told = rf"cut\.tif: its first directory would be at byte {offset:,}, and the file has {kept:,}; it was cut off$"
+    with pytest.raises(imgrs.TruncatedImageError, match=told):
+        imgrs.open(path)
+
+
 def test_what_is_written_only_says_so_when_it_is_opened(tmp_path: Path) -> None:
     img = imgrs.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
     for extension in ("raw", "dzi", "iiif"):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError
+from imgrs.errors import ArgumentError, CorruptImageError, ImgrsError, TruncatedImageError
 from imgrs.io.reductions import reduction
 from imgrs.io.resource import Resource, as_file
 from imgrs.io.tiff.info import APERIO
@@ -42,12 +42,21 @@ def parsed(resource: Resource) -> Iterator[Any]:
     try:
         with _tifffile().TiffFile(as_file(resource), name=resource.name, _multifile=False) as file:
             if not file.pages:
-                raise CorruptImageError(f"{resource.name}: the TIFF header leads to no image")
+                raise _without_pages(resource, file.tiff)
             yield file
     except ImgrsError:
         raise
     except Exception as error:  # a damaged header fails in many ways, all with the same meaning
         raise CorruptImageError(f"{resource.name}: the TIFF header cannot be read: {error}") from error
+
+
+def _without_pages(resource: Resource, tiff: Any) -> CorruptImageError:
+    """What is wrong with a file in which no directory is found: as a rule it was cut off, as they may stand at its end."""
+    (first,) = struct.unpack(tiff.offsetformat, resource.read(8 if tiff.is_bigtiff else 4, tiff.offsetsize))
+    if first < resource.size:
+        return CorruptImageError(f"{resource.name}: the TIFF header leads to no image")
+    where = f"its first directory would be at byte {first:,}, and the file has {resource.size:,}"
+    return TruncatedImageError(f"{resource.name}: {where}; it was cut off")
 
 
 class Pages:
