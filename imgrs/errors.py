@@ -12,7 +12,7 @@
     ├── SourceChangedError (OSError)            the file is not the one that was opened
     ├── LimitError (OSError)                    larger than a safety limit; says which, and how to raise it
     ├── SaveError (OSError)                     the output could not be written; the old file is whole
-    ├── MemoryBudgetError (MemoryError)         no plan fits ``memory_limit``; nothing was read
+    ├── MemoryBudgetError (MemoryError)         no plan fits ``memory_limit``, or no array the system; nothing was read
     └── ComputeError (RuntimeError)             an operation failed on a tile; names both
 
     DamagedImageWarning (UserWarning)           a file is damaged, and was opened with ``on_error="fill"``
@@ -83,7 +83,7 @@ class SaveError(ImgrsError, OSError):
 
 
 class MemoryBudgetError(ImgrsError, MemoryError):
-    """No plan fits the memory limit; nothing was read."""
+    """No plan fits the memory limit, or the array of a result does not fit what the system has; nothing was read."""
 
     def __reduce__(self) -> tuple[Any, ...]:  # Dask's way to pickle exceptions fails for other children of MemoryError
         return type(self), self.args, self.__dict__

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from imgrs.config import Settings
-from imgrs.errors import ArgumentError, ImgrsError
+from imgrs.errors import ArgumentError, ImgrsError, MemoryBudgetError
 from imgrs.graph.node import Node, walk
 from imgrs.io import segments
 from imgrs.io.atomic import temporary_folder
@@ -30,7 +30,7 @@ from imgrs.run.graph import Builder, Graph, Key
 from imgrs.run.progress import Bar, shown
 from imgrs.run.tasks import Drop, Into
 from imgrs.run.watch import Run, recording
-from imgrs.types import Pixels
+from imgrs.types import Pixels, Spec
 
 Get: TypeAlias = Callable[..., Any]  # Dask's get(graph, keys, **options)
 
@@ -81,7 +81,7 @@ class Arrays:
         self._into: list[Into] = []
         self._shared = made.settings.shares_memory
         for stage in self._stages:
-            arrays = tuple(np.empty((n.spec.height, n.spec.width, n.spec.bands), n.spec.dtype) for n in stage.nodes)
+            arrays = tuple(_array(node.spec) for node in stage.nodes)
             self.pixels.update(zip(stage.nodes, arrays, strict=True))
             self._into.append(Into(arrays))
             then = self._into[-1] if self._shared else None
@@ -94,6 +94,15 @@ class Arrays:
         for stage, into, tiles in zip(self._stages, self._into, gathered, strict=True):
             for cell, tile in zip(stage.grid.cells, tiles, strict=True):
                 into(stage.grid.region(*cell), list(tile) if len(stage.nodes) > 1 else [tile])
+
+
+def _array(spec: Spec) -> Pixels:
+    """Room for all pixels of an image. Raises ``MemoryBudgetError`` where the system has none."""
+    try:
+        return np.empty((spec.height, spec.width, spec.bands), spec.dtype)
+    except (MemoryError, ValueError):  # the latter for more bytes than can be counted
+        way = "save() it as TIFF or ZARR, or compute a crop()"
+        raise MemoryBudgetError(f"the array of a {spec} image takes {spec.nbytes:,} bytes, too many; {way}") from None
 
 
 def to_array(node: Node, settings: Settings) -> Pixels:
