@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -24,6 +25,7 @@ from imgrs.errors import ArgumentError, ImgrsError, LimitError, UnsupportedForma
 
 if TYPE_CHECKING:
     from imgrs.image import Image
+    from imgrs.io.format import Format
     from imgrs.pipelines import Pipeline
 
 FAILED, CALLED_WRONGLY, INTERRUPTED = 1, 2, 130
@@ -104,6 +106,10 @@ class Commands(click.Group):
             raise
         except (ImgrsError, OSError) as error:
             if ctx.params.get("traceback"):
+                raise
+            if isinstance(error.__cause__, BrokenPipeError):
+                raise error.__cause__ from None  # with which click ends quietly: whoever read has had enough
+            if isinstance(error, BrokenPipeError):
                 raise
             _complain(error)
             ctx.exit(FAILED)
@@ -433,7 +439,13 @@ def completion(shell: str) -> None:
 def _opened(source: str, opening: Mapping[str, Any]) -> Image:
     import imgrs
 
-    return imgrs.open(sys.stdin.buffer.read() if source == PIPE else source, **opening)
+    return imgrs.open(_StandardInput(sys.stdin.buffer.read()) if source == PIPE else source, **opening)
+
+
+class _StandardInput(io.BytesIO):
+    """What was read there, under the name that errors have for it."""
+
+    name = "the standard input"
 
 
 def _opening_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -475,13 +487,18 @@ def _batch(
     command: str, pipeline: Pipeline, sources: tuple[str, ...], out: str, as_json: bool, options: Mapping[str, Any]
 ) -> None:
     import imgrs
-    from imgrs.batches.sources import template_of
+    from imgrs.batches.batch import checked_targets
+    from imgrs.batches.sources import found, template_of
 
     if PIPE in sources:
         raise CalledWrongly(f"{command}: '-' is no source of many images; imgrs apply reads the standard input")
     with _asked():
-        template_of(out)
-    report = imgrs.batch(sources, pipeline, out, **_save_options(options))
+        template = template_of(out)
+    keywords = _save_options(options)
+    names = found(sources)
+    with _asked():
+        checked_targets(names, template, _of_format(keywords))
+    report = imgrs.batch(names, pipeline, out, **keywords)
     click.echo(report.to_json() if as_json else str(report))
     if report.failed:
         sys.exit(FAILED)
@@ -507,7 +524,7 @@ def _sink_options(options: Mapping[str, Any], sink: str | None) -> dict[str, Any
         raise CalledWrongly("-O needs --sink, such as --sink tiff")
     given = _save_options(options)
     if sink is not None:
-        _check_format(None, sink)
+        _check_options(_check_format(None, sink), _values("-O", options["options"]))
     return given
 
 
@@ -517,17 +534,37 @@ def _save_options(options: Mapping[str, Any], target: str | None = None) -> dict
     values = _values("-O", options.pop("options"))
     given = {**_engine_options({**options, **values}), **values}  # None, too
     if target is not None or given.get("format") is not None:
-        _check_format(target, given.get("format"))
+        _check_options(_check_format(target, given.get("format")), values)
     return given
 
 
-def _check_format(target: str | None, format: str | None) -> None:
+def _of_format(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Those keywords that are for a format: neither the engine's, nor a command's own."""
+    from imgrs import config
+
+    own = {*config.NAMES, "orient", "on_error", "resume"}
+    return {name: value for name, value in keywords.items() if name not in own}
+
+
+def _check_options(format: Format, values: Mapping[str, Any]) -> None:
+    from imgrs.io.options import check_allowed, check_options
+
+    given = {name: value for name, value in _of_format(values).items() if name not in ("metadata", "recipe")}
+    with _asked():
+        check_options(format.name, given, format.options)
+        for name, value in given.items():
+            allowed = format.options[name]
+            if isinstance(allowed, tuple) and value is not None:
+                check_allowed(format.name, name, value, allowed)
+
+
+def _check_format(target: str | None, format: str | None) -> Format:
     from imgrs.io import format_for
 
     if target == PIPE and format is None:
         raise CalledWrongly("saving to the standard output needs --format, such as --format png")
     try:
-        format_for(None if target == PIPE else target, format)
+        return format_for(None if target == PIPE else target, format)
     except ArgumentError as error:
         raise CalledWrongly(str(error).replace("give format=", "give --format")) from error
 

@@ -117,6 +117,31 @@ def test_pipes() -> None:
     np.testing.assert_array_equal(imgrs.open(made.stdout), image.rotate90())
 
 
+def test_bad_standard_input_is_called_so() -> None:
+    for command in (("info", "-"), ("convert", "-", "x.png")):
+        result = run(*command, input=b"no image")
+        assert result.exit_code == 1
+        assert result.output.startswith("imgrs: the standard input is text; the known formats are")
+    cut = io.BytesIO()
+    imgrs.new("RGB", (40, 30)).save(cut, "tiff", compression="none")
+    result = run("apply", "blur(1)", "-", "x.png", input=cut.getvalue()[:100])
+    assert result.output.startswith("imgrs: the standard input: its first directory would be at byte")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("side", [20, 500])
+def test_a_standard_output_that_is_closed_ends_a_command_quietly(side: int, unbuffered: str, tmp_path: Path) -> None:
+    imgrs.fromarray(np.random.default_rng(2).integers(0, 256, (side, side, 3), np.uint8)).save(tmp_path / "a.png")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [*COMMAND, "convert", str(tmp_path / "a.png"), "-", "--format", "png"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    made = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=environment, check=False)
+    os.close(writer)
+    assert made.stderr == b""
+    assert made.returncode == 1
+
+
 def test_run_applies_a_recipe_to_many(photo: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.json"
     recipe.write_text(imgrs.pipeline().resize((40, 30)).invert().to_json())
@@ -292,6 +317,14 @@ def test_errors_are_one_line_and_exit_with_1(arguments: tuple[str, ...], told: s
         (("profile", "blur(1)", "none.png", "--heat-map", "x.nothing"), "no format has the extension"),
         (("batch", "blur(1)", "none.png", "-o", "{{what}}.png"), "out may name"),
         (("batch", "blur(1)", "none.png", "-o", "x.png", "--format", "nothing"), "format must be one of"),
+        (("batch", "blur(1)", "none.png", "-o", "x.jpg", "-O", "qualty=80"), "no option 'qualty' (did you mean 'quality'?)"),
+        (("batch", "blur(1)", "none.png", "-o", "x.jpg", "-O", "quality=800"), "batch: JPEG quality must be"),
+        (("batch", "blur(1)", "a.png", "b.png", "-o", "x.jpg"), "batch: a.png and b.png would both be saved as x.jpg; use"),
+        (("batch", "blur(1)", "none.png", "-o", "none.png"), "batch: none.png would replace the source"),
+        (("run", "{recipe}", "none.png", "-o", "x.jpg", "-O", "qualty=80"), "no option 'qualty' (did you mean 'quality'?)"),
+        (("convert", "none.png", "x.jpg", "-O", "qualty=80"), "JPEG has no option 'qualty' (did you mean 'quality'?)"),
+        (("apply", "blur(1)", "none.png", "x.jpg", "-O", "quality=800"), "JPEG quality must be"),
+        (("explain", "blur(1)", "none.png", "--sink", "jpeg", "-O", "qualty=8"), "JPEG has no option 'qualty'"),
         (("batch", "blur(1)", "-", "-o", "x.png"), "batch: '-' is no source of many images; imgrs apply reads"),
         (("batch", "web.json", "none.png", "-o", "x.png"), "'web.json' is a file, and no verbs; imgrs run takes recipes"),
         (("run", "{recipe}", "-", "-o", "x.png"), "run: '-' is no source of many images"),

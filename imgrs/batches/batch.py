@@ -73,8 +73,7 @@ def batch(
     each = replace(settings, progress=False)  # there is one bar, for all
     template = template_of(out)
     names = found(sources)
-    outputs = targets(names, template)
-    _check_options(outputs, options)
+    outputs = checked_targets(names, template, options)
     if resume and "://" in template:
         raise ArgumentError("batch: resume=True needs results on this host, whose files tell whether they are whole")
     done = Done.of(template) if "://" not in template else None
@@ -99,6 +98,13 @@ def batch(
         told = f"{count:,} of {len(jobs):,} images were done; resume=True makes the others"
         raise KeyboardInterrupt(told) from interrupt
     return Report(tuple(result for result in results if result is not None), time.perf_counter() - start)
+
+
+def checked_targets(names: Sequence[str], template: str, options: Mapping[str, Any]) -> list[str]:
+    """What each source is saved as. Raises ``ArgumentError`` as ``targets`` does, and for options that no format has."""
+    outputs = targets(names, template)
+    _check_options(outputs, options)
+    return outputs
 
 
 def _check_pipeline(pipeline: Any) -> None:

@@ -169,8 +169,11 @@ def _copy(path: str, target: Any) -> None:
         with open(path, "rb") as file, _opened(target) as out:
             while part := file.read(1 << 22):
                 out.write(part)
+            if out is sys.stdout.buffer:
+                out.flush()  # at the end of the process nobody would hear that it fails
     except OSError as error:
-        raise SaveError(f"{target} could not be written: {error}") from error
+        name = "the standard output" if target is sys.stdout.buffer else target
+        raise SaveError(f"{name} could not be written: {error}") from error
 
 
 @contextmanager
