@@ -839,7 +839,7 @@ def resized(
     if size is not None and (width is not None or height is not None):
         raise ArgumentError(f"resize: needs size, or width and height, got size={size!r} and one of those, too")
     if isinstance(size, int) and isinstance(resample_, int) and resample_ > len(resample.FILTERS):
-        raise ArgumentTypeError(f"resize: takes a size as one value: resize(({size}, {resample_}))")
+        raise ArgumentTypeError(f"resize: takes a size as one value; write resize(({size}, {resample_}))")
     if isinstance(size, (int, float)):
         raise ArgumentTypeError(
             f"resize: size must be a size (width, height), got {size!r}; resize(width={size!r}) keeps the proportions"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from imgrs.errors import ArgumentTypeError
+from imgrs.errors import ArgumentError, ArgumentTypeError, ImgrsError
 from imgrs.graph.op import Op
 
 if TYPE_CHECKING:
@@ -53,10 +53,27 @@ def made(op: Callable[..., T], name: str, args: Sequence[Any], kwargs: Mapping[s
     """An op of arguments, whose errors of type speak of the method ``name``."""
     try:
         return op(*args, **kwargs)
+    except ArgumentError as error:
+        hint = _as_one(op, name, args, kwargs)
+        if hint:
+            raise type(error)(f"{error}; {hint}") from error.__cause__
+        raise
     except TypeError as error:
-        if isinstance(error, ArgumentTypeError):
-            raise
         told = str(error).rpartition("__init__() ")[2]
         if "unexpected keyword" in told:
             told += f"; it takes {', '.join(inspect.signature(op).parameters) or 'none'}"
+        elif hint := _as_one(op, name, args, kwargs):
+            told += f"; {hint}"
         raise ArgumentTypeError(f"{name}: {told}") from None
+
+
+def _as_one(op: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """What to write where several arguments were meant to be one: a box, a size, the rows of a matrix."""
+    if len(args) < 2:
+        return ""
+    try:
+        op(tuple(args), **kwargs)
+    except (ImgrsError, TypeError, ValueError):
+        return ""
+    named = "".join(f", {key}={value!r}" for key, value in kwargs.items())
+    return f"write {name}({tuple(args)!r}{named})"

@@ -164,3 +164,31 @@ def test_a_misspelled_option_is_told_with_the_one_that_is_meant(
     image("RGB uint8").save(tmp_path / "a.png")
     with pytest.raises(imgrs.ArgumentError, match=rf"^batch: there is no option '{wrong}'{question}; \w+ has "):
         imgrs.batch(tmp_path / "a.png", None, str(tmp_path / f"b/{{stem}}{extension}"), **given)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("crop(10, 10, 20, 20)", "crop((10, 10, 20, 20))"),
+        ("resize(40, 30)", "resize((40, 30))"),
+        ("thumbnail(40, 30)", "thumbnail((40, 30))"),
+        ("curve((0, 0), (255, 200))", "curve(((0, 0), (255, 200)))"),
+        ("convolve([0, 1, 0], [1, 2, 1], [0, 1, 0])", "convolve(([0, 1, 0], [1, 2, 1], [0, 1, 0]))"),
+        ("color_matrix((1, 0, 0), (0, 1, 0), (0, 0, 1))", "color_matrix(((1, 0, 0), (0, 1, 0), (0, 0, 1)))"),
+    ],
+)
+def test_arguments_that_are_meant_as_one_are_told_as_what_to_write(wrong: str, right: str) -> None:
+    starts = [image("RGB uint8")] if "thumbnail" in wrong else [image("RGB uint8"), imgrs.pipeline()]
+    for start in starts:
+        with pytest.raises(
+            imgrs.ArgumentTypeError, match=rf"^{wrong.partition('(')[0]}: .*; write {re.escape(right)}$"
+        ):
+            eval(f"x.{wrong}", {"x": start})
+        eval(f"x.{right}", {"x": start})
+
+
+@pytest.mark.parametrize("wrong", ["crop(10, 10)", "brightness(1, 2)", "levels(200, 100)", "blur(1, 2, 3)"])
+def test_arguments_that_make_no_sense_as_one_are_not(wrong: str) -> None:
+    with pytest.raises(imgrs.ArgumentError) as raised:
+        eval(f"x.{wrong}", {"x": image("RGB uint8")})
+    assert "write" not in str(raised.value)

@@ -184,7 +184,7 @@ def test_a_resize_by_one_side_keeps_its_rule_until_there_is_an_image() -> None:
 def test_a_resize_to_no_size_says_what_it_takes(of: Callable[[], Any]) -> None:
     calls: tuple[tuple[Verbs, str], ...] = (
         (lambda x: x.resize(), "resize: needs size, or one of width and height, got width=None and height=None"),
-        (lambda x: x.resize(800, 600), r"resize: takes a size as one value: resize\(\(800, 600\)\)"),
+        (lambda x: x.resize(800, 600), r"resize: takes a size as one value; write resize\(\(800, 600\)\)"),
         (lambda x: x.resize(800), r"resize: size must be a size \(width, height\), got 800; resize\(width=800\) keeps"),
         (lambda x: x.resize((8, 6), width=8), r"resize: needs size, or width and height, got size=\(8, 6\)"),
         (lambda x: x.resize(width=0), "resize: width must be a whole number from 1 to"),
