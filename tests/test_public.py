@@ -37,7 +37,7 @@ LAYERS = [
     {"run"},
     {"image", "verb", "previews", "monitor", "profile", "create", "functions", "together", "provenance"}
     | {"pipelines", "steps", "recipe_text", "instead"}
-    | {"forecast", "timing", "batches", "cli", "expression", "demo", "__init__"}
+    | {"forecast", "timing", "batches", "cli", "cli_errors", "cli_options", "expression", "demo", "__init__"}
     | {"notebook", "bridges"},
 ]
 """From the lowest; a module imports from its own layer and those below."""
