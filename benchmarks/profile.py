@@ -36,8 +36,8 @@ def attach(clock: Clock) -> None:
     from imgrs.run.graph import Builder
 
     for package in (imgrs.ops, imgrs.io):
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{package.__name__}.{module.name}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
     for cls in subclasses(ops.Op):
         if "compute" in cls.__dict__:
             source = issubclass(cls, ops.Source)
