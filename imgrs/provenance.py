@@ -56,7 +56,8 @@ def tell_of_losses(node: Node, format: Format, info: Mapping[str, Any], given: M
     if "icc_profile" not in given:
         kept = metadata.fitting(info, node.spec).get("icc_profile") if "icc_profile" in format.options else None
         lost += _profile_lost(node, format, kept)
-    if metadata.orientation(info) != 1 and "exif" not in format.options:
+    turned = metadata.orientation(info) != 1 and node.spec.encoding != "statistic"
+    if turned and "exif" not in format.options:
         lost.append(
             f"{format.name} does not hold how an image lies, and orientation {metadata.orientation(info)} is lost; "
             "set it upright by imgrs.open(..., orient=True) or exif_transpose()"
@@ -67,11 +68,11 @@ def tell_of_losses(node: Node, format: Format, info: Mapping[str, Any], given: M
 
 def _profile_lost(node: Node, format: Format, kept: bytes | None) -> list[str]:
     """What there is to say of the first file whose colors are by another profile than the one that is saved."""
-    for reader in readers(node):
+    for reader in _colored_by(node):
         profile = reader.info.get("icc_profile")
-        if profile is None or _meaning(profile) == _meaning(kept):
+        if _meaning(profile) == _meaning(kept):
             continue
-        name = metadata.profile_name(profile)
+        name = "sRGB" if profile is None else repr(metadata.profile_name(profile))
         if "icc_profile" not in format.options:
             holding = ", ".join(f.name for f in formats() if f.is_written and f.is_read and "icc_profile" in f.options)
             why = f"{format.name} holds no color profile; save as {holding}"
@@ -79,8 +80,29 @@ def _profile_lost(node: Node, format: Format, kept: bytes | None) -> list[str]:
             why = (
                 "an image has the profile of its first file, while it is of the same color space; give icc_profile=..."
             )
-        return [f"without {name!r} colors will look different: {why}, or leave it out on purpose by metadata=False"]
+        return [f"colors that are by {name} will look different: {why}, or leave it out on purpose by metadata=False"]
     return []
+
+
+def _colored_by(node: Node) -> list[Reader]:
+    """The files whose colors are in an image: not those of which it has opacity, or numbers, only."""
+    found, waiting, seen = [], [node], set()
+    while waiting:
+        at = waiting.pop()
+        if at in seen or at.spec.encoding == "statistic":
+            continue
+        seen.add(at)
+        inputs = at.inputs
+        if isinstance(at.op, source.Open):
+            found.append(at.op.reader)
+        elif isinstance(at.op, bands.Blend):
+            inputs = inputs[:2]  # the third is a mask
+        elif isinstance(at.op, bands.Merge) and at.spec.alpha:
+            inputs = inputs[:-1]
+        elif isinstance(at.op, bands.Band) and at.op.index >= inputs[0].spec.colors:
+            continue
+        waiting += reversed(inputs)
+    return found
 
 
 def _meaning(profile: bytes | None) -> bytes:

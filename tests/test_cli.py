@@ -490,3 +490,14 @@ def test_what_is_wrong_with_a_text_is_told_in_its_own_terms(text: str, error: ty
 
 def test_a_text_of_500_verbs_is_taken() -> None:
     assert len(pipeline_of(".".join(["blur((2))"] * 500)).params) == 500
+
+
+def test_a_format_is_an_option_too(tmp_path: Path) -> None:
+    imgrs.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    for target in ("b.png", "-"):
+        path = target if target == "-" else str(tmp_path / target)
+        result = CliRunner().invoke(main, ["convert", str(tmp_path / "a.png"), path, "-O", "format=PNG"])
+        assert result.exit_code == 0, result.output
+    result = CliRunner().invoke(main, ["convert", str(tmp_path / "a.png"), str(tmp_path / "b.tif"), "-O", "quality=80"])
+    assert result.exit_code == 2
+    assert "TIFF quality is of jpeg and webp" in result.output

@@ -472,7 +472,7 @@ limit, into a scratch file. A large JPEG with restart markers, as it is saved he
 **Streamed**: written in memory that does not grow with the image; elsewhere the whole image is encoded at once.
 **Parallel**: encoded by the tasks that make the pixels.
 **Metadata**: what goes from a source to the file, a color profile where it is of the color space that is saved; what is
-not listed stays behind, and of a profile that says other colors than sRGB's a `MetadataWarning` tells.
+not listed stays behind, and a `MetadataWarning` tells of a profile other than sRGB's, and of an orientation.
 **Decoded by**: what the limit `imgrs.max-decode-bytes` applies to.
 **Side**: the most pixels a side.
 

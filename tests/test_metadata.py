@@ -203,13 +203,20 @@ def test_a_profile_that_cannot_be_kept_is_told_of(extension: str, tmp_path: Path
 
 
 def test_colors_of_two_profiles_in_one_image_are_told_of(tmp_path: Path) -> None:
-    for name, made in (("one", like(b"RGB ")), ("other", like(b"RGB ", 200)), ("srgb", profile())):
-        image("RGB", "uint8").save(tmp_path / f"{name}.tif", icc_profile=made)
-    one, other, srgb = (imgrs.open(tmp_path / f"{name}.tif") for name in ("one", "other", "srgb"))
+    made = {"one": like(b"RGB "), "other": like(b"RGB ", 200), "srgb": profile(), "none": None}
+    for name, found in made.items():
+        image("RGB", "uint8").save(tmp_path / f"{name}.tif", icc_profile=found)
+    one, other, srgb, untagged = (imgrs.open(tmp_path / f"{name}.tif") for name in made)
     canvas = imgrs.new("RGB", (600, 400))
-    mixed = [one.blend("normal", other), canvas.blend("normal", one, position=(9, 9)), one.convert("L"), srgb + one]
+    mixed = [
+        one.blend("normal", other),
+        canvas.blend("normal", one, position=(9, 9)),
+        one.convert("L"),
+        srgb + one,
+        one + untagged,
+    ]
     for number, img in enumerate(mixed):
-        with pytest.warns(imgrs.MetadataWarning, match="colors will look different: an image has") as said:
+        with pytest.warns(imgrs.MetadataWarning, match="will look different: an image has") as said:
             img.save(tmp_path / "b.png")
         assert len(said) == 1, number
     with warnings.catch_warnings():
@@ -218,6 +225,13 @@ def test_colors_of_two_profiles_in_one_image_are_told_of(tmp_path: Path) -> None
         canvas.blend("normal", srgb).save(tmp_path / "b.png")
         one.convert("L").save(tmp_path / "b.png", icc_profile=like(b"GRAY"))
         one.convert("L").save(tmp_path / "b.png", metadata=False)
+        (untagged + srgb).save(tmp_path / "b.png")
+        alpha = one.convert("RGBA").split()[3]
+        alpha.save(tmp_path / "b.png")
+        one.histogram().save(tmp_path / "b.npy")
+        untagged.blend("normal", untagged.invert(), alpha).save(tmp_path / "b.png")
+        imgrs.merge("RGBA", [*untagged.split(), alpha]).save(tmp_path / "b.png")
+        untagged.auto_contrast().save(tmp_path / "b.png")
 
 
 def test_an_image_over_a_color_stays_that_image(tmp_path: Path) -> None:
@@ -298,6 +312,31 @@ def test_other_pixels_have_no_thumbnail_of_those_before(order: str, at_the_end: 
     assert len(kept) < 80 if at_the_end else kept.endswith(b"a maker's note"), len(kept)
 
 
+def test_a_thumbnail_that_lies_over_the_rest_goes_without_it(tmp_path: Path) -> None:
+    good = thumbnailed("<", False)
+    link, second, length = 6 + 34, 6 + 68, len(good)
+    assert struct.unpack_from("<I", good, link) == (68,)
+    lies = {
+        "the directory itself": [(link, 8)],
+        "the directory of the camera": [(link, 38)],
+        "a thumbnail from the first byte": [(second + 10, 0)],
+        "a thumbnail over the first directory": [(second + 10, 8)],
+        "a thumbnail beyond the end": [(second + 22, length)],
+        "a directory beyond the end": [(link, length - 8)],
+    }
+    for name, changes in lies.items():
+        bad = bytearray(good)
+        for at, value in changes:
+            struct.pack_into("<I", bad, at, value)
+        image("RGB", "uint8").save(tmp_path / "a.jpg", exif=bytes(bad))
+        imgrs.open(tmp_path / "a.jpg").crop((0, 0, 30, 20)).save(tmp_path / "b.jpg")
+        found = Pillow.Exif()
+        found.load(imgrs.open(tmp_path / "b.jpg").info["exif"])
+        assert found[0x0112] == 1, name
+        assert (found.get_ifd(0x8769)[0xA002], found.get_ifd(0x8769)[0xA003]) == (30, 20), name
+        assert not found.get_ifd(ExifTags.IFD.IFD1), name
+
+
 @settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=60), st.integers(0, 700), st.integers(0, 255), st.sampled_from("<>"))
 def test_nonsense_in_exif_is_no_error_when_it_is_changed(noise: bytes, at: int, byte: int, order: str) -> None:
@@ -325,8 +364,9 @@ def test_zarr_keeps_how_a_tiff_lies_and_what_is_left_out(tmp_path: Path) -> None
 @pytest.mark.parametrize("extension", ["gif", "bmp", "png", "jpg", "webp", "avif", "jp2", "tif", "zarr"])
 def test_none_leaves_out_the_profile_of_the_source(extension: str, tmp_path: Path) -> None:
     image("RGB", "uint8").save(tmp_path / "a.tif", icc_profile=profile(), dpi=(300, 300))
-    imgrs.open(tmp_path / "a.tif").save(tmp_path / f"b.{extension}", icc_profile=None)
-    assert "icc_profile" not in imgrs.open(tmp_path / f"b.{extension}").info
+    for nothing in (None, b""):
+        imgrs.open(tmp_path / "a.tif").save(tmp_path / f"b.{extension}", icc_profile=nothing)
+        assert "icc_profile" not in imgrs.open(tmp_path / f"b.{extension}").info
 
 
 def test_png_refuses_xmp_that_is_no_text(tmp_path: Path) -> None:
@@ -336,6 +376,7 @@ def test_png_refuses_xmp_that_is_no_text(tmp_path: Path) -> None:
 
 def test_flags_of_open_are_flags(tmp_path: Path) -> None:
     image("RGB", "uint8").save(tmp_path / "a.png")
+    assert imgrs.open(tmp_path / "a.png", orient=bool(np.True_)) == imgrs.open(tmp_path / "a.png", orient=np.True_)  # type: ignore[arg-type]  # as it comes from tables
     with pytest.raises(imgrs.ArgumentError, match=r"^open: orient must be True or False, got 'no'"):
         imgrs.open(tmp_path / "a.png", orient="no")  # type: ignore[arg-type]  # as it may come from a form
 

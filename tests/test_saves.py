@@ -25,6 +25,7 @@ from imgrs.errors import ArgumentError, ArgumentTypeError, SaveError
 from imgrs.io import format_for
 from imgrs.io.atomic import temporary_folder
 from imgrs.io.format import TileEncoder
+from imgrs.run import journal
 from imgrs.run.pyramid import Encode, Place
 from tests.test_files import pixels
 
@@ -232,6 +233,22 @@ def test_another_pipeline_or_source_refuses_the_journal(noise: Path, tmp_path: P
     img.save(tmp_path / "a.tif", resume=True)
 
 
+def test_a_lock_that_was_removed_with_its_folder_is_taken_anew(tmp_path: Path, monkeypatch: Any) -> None:
+    asked = []
+
+    def removed_once(lock: Any, folder: str) -> bool:
+        asked.append(folder)
+        if len(asked) == 1:
+            shutil.rmtree(folder)  # as another process does that forgets it
+        return is_at(lock, folder)
+
+    is_at = journal._is_at
+    monkeypatch.setattr(journal, "_is_at", removed_once)
+    imgrs.new("RGB", (9, 9)).save(tmp_path / "a.tif", resume=True)
+    assert len(asked) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
 def test_tiles_that_changed_are_made_again(noise: Path, tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "whole" / "noise.tif").symlink_to(noise)
@@ -244,8 +261,8 @@ def test_tiles_that_changed_are_made_again(noise: Path, tmp_path: Path) -> None:
     with open(folder / "image", "r+b") as file:
         file.seek(placed[0][1])
         file.write(b"damage")
-    with open(folder / "journal", "a") as journal:
-        journal.write('["0-1')  # a line that was cut off
+    with open(folder / "journal", "a", encoding="ascii") as text:
+        text.write('["0-1')  # a line that was cut off
     assert saved(tmp_path, "a.tif", {"tile": 32}, 0) > TILES - 20
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "whole" / "a.tif").read_bytes()
 

@@ -137,3 +137,5 @@ def _check_options(outputs: Sequence[str], options: Mapping[str, Any]) -> None:
             if isinstance(allowed, tuple):
                 with said_by("batch"):
                     check_allowed(format.name, name, value, allowed)
+        with said_by("batch"):
+            format.check(given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from imgrs.io.exif import EXIF, PREFIX, SIZES
+from imgrs.io.exif import EXIF, GPS, INTEROP, PREFIX, SIZES
 
 _SIDES = {0x0100: 0, 0x0101: 1, 0xA002: 0, 0xA003: 1}
 """Tags that say how large the image is, and which side each is: of the image itself, and of its pixels."""
@@ -29,6 +29,23 @@ class _Fields:
     def end(self, directory: int) -> int:
         """Where the number of the next directory stands."""
         return directory + 2 + 12 * self.number(directory, 2)
+
+    def below(self, directory: int) -> list[int]:
+        """The directories that hang below one, and below those."""
+        found = [self.start + self.number(at, size) for tag, at, size in self.numbers(directory) if tag in (EXIF, GPS)]
+        inner = [
+            self.start + self.number(at, size) for d in found for tag, at, size in self.numbers(d) if tag == INTEROP
+        ]
+        return found + inner
+
+    def spans(self, directory: int) -> Iterator[tuple[int, int]]:
+        """Where a directory stands, and the values of its tags that stand elsewhere."""
+        yield directory, self.end(directory) + 4
+        for entry in range(directory + 2, min(self.end(directory), len(self.data) - 11), 12):
+            length = SIZES.get(self.number(entry + 2, 2), 0) * self.number(entry + 4, 4)
+            if length > 4:
+                start = self.start + self.number(entry + 8, 4)
+                yield start, start + length
 
     def numbers(self, directory: int) -> Iterator[tuple[int, int, int]]:
         """Each tag of a directory that is one whole number: the tag, where its number stands, and in how many bytes."""
@@ -61,22 +78,30 @@ def resized(data: bytes, size: tuple[int, int]) -> bytes:
 
 
 def without_thumbnail(data: bytes) -> bytes:
-    """EXIF without the smaller image that its second directory has: its bytes are zeros, and left out at the end."""
+    """EXIF without the smaller image that its second directory has: its bytes are zeros, and left out at the end.
+
+    Where they lie as no writer puts them, over each other or over the rest, only the way to that directory goes.
+    """
     fields, kept = _Fields(data), bytearray(data)
     link = fields.end(fields.first)
     second = fields.start + fields.number(link, 4)
-    if second <= fields.start or second >= len(data):
+    if link + 4 > len(data) or second == fields.start:
         return data
+    kept[link : link + 4] = bytes(4)
+    rest = [(0, fields.start + 8), *fields.spans(fields.first)]
+    for directory in fields.below(fields.first):
+        rest += fields.spans(directory)
     found = {tag: fields.number(at, size) for tag, at, size in fields.numbers(second)}
-    spans = [(link, link + 4), (second, fields.end(second) + 4)]
-    spans += [
-        (fields.start + found[place], fields.start + found[place] + found[length])
-        for place, length in _THUMBNAILS.items()
-        if place in found and length in found
-    ]
-    for start, end in spans:
-        kept[start:end] = bytes(max(0, min(end, len(kept)) - start))
-    for start, end in sorted(spans[1:], reverse=True):
-        if end >= len(kept) and start > link:
+    gone = [(second, fields.end(second) + 4)]
+    for place, length in _THUMBNAILS.items():
+        if place in found and length in found:
+            start = fields.start + found[place]
+            gone.append((start, start + found[length]))
+    if any(end > len(data) or (start < stop and begin < end) for start, end in gone for begin, stop in rest):
+        return bytes(kept)
+    for start, end in gone:
+        kept[start:end] = bytes(end - start)
+    for start, end in sorted(gone, reverse=True):
+        if end == len(kept):
             del kept[start:]
     return bytes(kept)

@@ -270,6 +270,9 @@ class Format(ABC):
     def matches(self, head: bytes) -> bool:
         """Whether a file that begins with ``head`` (its first 64 bytes) is of this format."""
 
+    def check(self, options: Options) -> None:  # noqa: B027  # most options go with all others
+        """Raise ``ArgumentError`` for options that do not go together, whatever the image."""
+
     @abstractmethod
     def open(self, resource: Resource) -> Reader:
         """Read the header. Raises ``CorruptImageError``, ``UnsupportedFormatError`` or ``LimitError``."""

@@ -23,7 +23,7 @@ SPACES = {"gray": b"GRAY", "srgb": b"RGB ", "cmyk": b"CMYK"}
 """What a color profile for an image of each encoding says at byte 16 (ICC.1:2022, 7.2.6)."""
 
 
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([1-8])")
+_XMP_ORIENTATION = re.compile(rb"(\btiff:Orientation(?:=[\"']|>))([1-8])(?=[\"'<])")
 """Where XMP says how the image lies; readers such as Pillow look there where EXIF does not say it."""
 
 

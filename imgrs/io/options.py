@@ -10,6 +10,8 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
+
 from imgrs import config
 from imgrs.errors import ArgumentError
 from imgrs.types import Spec
@@ -50,15 +52,15 @@ def check_allowed(format: str, name: str, value: Any, allowed: tuple[int, int] |
 
 def check_flag(name: str, value: Any) -> bool:
     """``value`` where it is True or False; raises ``ArgumentError``."""
-    if value is True or value is False:
+    if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise ArgumentError(f"{name} must be True or False, got {value!r}")
 
 
 def check_bytes(format: str, name: str, value: Any) -> bytes | None:
-    """``value`` where it is bytes or None; raises ``ArgumentError``."""
+    """``value`` where it is bytes or None, and None for none; raises ``ArgumentError``."""
     if value is None or isinstance(value, bytes):
-        return value
+        return value or None
     raise ArgumentError(f"{format} {name} must be bytes, got {type(value).__name__}")
 
 

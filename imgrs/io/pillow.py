@@ -207,7 +207,9 @@ class PillowFormat(Format):
         if "exif" in self.carried and (exif := exif_bytes(info)) is not None:
             carried["exif"] = exif
         said = {**self.usual, **carried, **options}
-        return self.checked_encoder(spec, {name: value for name, value in said.items() if value is not None})
+        return self.checked_encoder(
+            spec, {name: value for name, value in said.items() if value is not None and value != b""}
+        )
 
     def checked_encoder(self, spec: Spec, options: dict[str, Any]) -> Encoder:
         """The encoder for a save whose image and options fit."""

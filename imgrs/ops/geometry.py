@@ -197,7 +197,8 @@ def fill_pixel(color: Color, spec: Spec, name: str) -> Pixels:
     if isinstance(color, str):
         return _named_pixel(color, spec, name)
     if len(color) not in (1, spec.colors, spec.bands):
-        raise ArgumentError(f"{name}: color must have 1 or {spec.bands} numbers for {spec.mode}, got {len(color)}")
+        several = f" or {spec.bands}" if spec.bands > 1 else ""
+        raise ArgumentError(f"{name}: color must have 1{several} numbers for {spec.mode}, got {len(color)}")
     values = list(color) * spec.colors if len(color) == 1 else list(color)
     if len(values) < spec.bands:
         values.append(spec.full_scale)

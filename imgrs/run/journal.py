@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -146,16 +146,19 @@ def journal_of(target: str) -> Iterator[Journal]:
     """
     import fcntl
 
-    folder = _folder(target)
+    folder, is_ours = _folder(target), False
     with refusals_told(target):
-        os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, "lock"), "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SaveError(f"{target} is being written by another process") from None
-            yield Journal(folder)
-            remove(folder)
+        while not is_ours:
+            os.makedirs(folder, exist_ok=True)
+            with open(os.path.join(folder, "lock"), "w") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise SaveError(f"{target} is being written by another process") from None
+                is_ours = _is_at(lock, folder)
+                if is_ours:
+                    yield Journal(folder)
+                    remove(folder)
 
 
 def forget(target: str) -> None:
@@ -166,6 +169,14 @@ def forget(target: str) -> None:
     with suppress(OSError), open(os.path.join(folder, "lock"), "r+") as lock:  # there may be none
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         remove(folder)
+
+
+def _is_at(lock: IO[str], folder: str) -> bool:
+    """Whether the lock is still there: who held it before may have removed it with the folder."""
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), os.stat(os.path.join(folder, "lock")))
+    except FileNotFoundError:
+        return False
 
 
 def _folder(target: str) -> str:

@@ -43,6 +43,11 @@ class TiffFormat(Format):
 
         return SlideReader(resource) if pages_of(resource).overlap else TiffReader(resource)
 
+    def check(self, options: Options) -> None:
+        from imgrs.io.tiff.write import check_used
+
+        check_used(options)
+
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
         from imgrs.io.tiff.write import TiffEncoder
 

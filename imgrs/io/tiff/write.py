@@ -44,7 +44,12 @@ _NAMES = {
 }  # fmt: skip
 _PREDICTED = ("deflate", "zstd", "lzw")
 _LEVELS = {"deflate": (0, 12, 1), "zstd": (1, 22, 1)}
-_USED = {"quality": ("jpeg", "webp"), "level": ("deflate", "zstd"), "lossless": ("webp",), "predictor": _PREDICTED}
+_USED = {
+    "quality": ("jpeg", "webp"),
+    "level": ("deflate", "zstd"),
+    "lossless": ("webp", "none", *_PREDICTED),
+    "predictor": _PREDICTED,
+}
 """The compressions that an option says something to."""
 _KINDS = [
     *((mode, dtype) for mode in ("LA", "RGB", "RGBA", "CMYK", "multiband") for dtype in ("uint8", "uint16", "float32")),
@@ -85,7 +90,7 @@ class TiffEncoder(TileEncoder):
             check_image(f"TIFF of compression {compression!r}", spec, _HELD[compression])
         low, high, usual = _LEVELS.get(compression, (1, 100, 90))
         name = "quality" if compression in _HELD else "level"
-        _check_used(compression, options)
+        check_used(options)
         flags = {
             "predictor": compression in _PREDICTED and spec.dtype != "bool",
             "bigtiff": spec.nbytes * (1 + any(options.get(name) for name in ("pyramid", "cog")) / 3) > BIG_ABOVE,
@@ -300,8 +305,9 @@ def _deflated(data: bytes, level: int, image_bytes: int) -> bytes:
     return bytes(imagecodecs.deflate_encode(data, level=level))
 
 
-def _check_used(compression: str, options: Options) -> None:
-    """Raise ``ArgumentError`` for an option that says nothing to this compression."""
+def check_used(options: Options) -> None:
+    """Raise ``ArgumentError`` for an option that says nothing to the compression, as Pillow does."""
+    compression = _compression(options.get("compression"))
     for name, compressions in _USED.items():
         if options.get(name) not in (None, False) and compression not in compressions:
             known = " and ".join(compressions)
