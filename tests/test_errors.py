@@ -362,12 +362,12 @@ def test_a_plan_that_does_not_fit_is_refused_before_reading() -> None:
 
 
 def test_an_array_for_which_there_is_no_room_is_refused_with_the_way_out() -> None:
-    img = imgrs.new("RGB", (10, 10), 3).resize((10**6, 10**6))
-    told = r"1000000x1000000 RGB uint8 image takes 3,000,000,000,000 bytes, too many; save\(\) it .* or compute a crop\(\)$"
+    img = imgrs.new("RGB", (10, 10), 3).resize((10**7, 10**7))  # more than a process can address
+    told = r"10000000x10000000 RGB uint8 image takes 300,000,000,000,000 bytes, too many; save\(\) it .* a crop\(\)$"
     for compute in (img.compute, img.tobytes, lambda: imgrs.compute_all(img, img.mean())):
         with pytest.raises(imgrs.MemoryBudgetError, match=told):
             compute()
-    assert np.unique(img.crop((10**6 - 9, 0, 10**6, 9)).compute()).tolist() == [3]
+    assert np.unique(img.crop((10**7 - 9, 0, 10**7, 9)).compute()).tolist() == [3]
 
 
 def test_verbs_check_what_they_can_before_they_look_at_the_image() -> None:

@@ -37,9 +37,15 @@ Get: TypeAlias = Callable[..., Any]  # Dask's get(graph, keys, **options)
 DIRECT_BELOW = 512 * 512
 """Pixels of output below which a plan of single tiles runs at once, without Dask (its start costs 1 to 2 ms)."""
 
+VAST = 1 << 36
+"""Bytes of an array for which room is looked for before it is planned: a plan has a place for each of its tiles."""
+
 
 def compute(outputs: Sequence[Node], settings: Settings) -> list[Pixels]:
     """The pixels of every output, each (height, width, bands); shared work is done once."""
+    for node in outputs:
+        if node.spec.nbytes > VAST:
+            _array(node.spec)
     with _begun(outputs, settings, "compute") as (builder, finish):
         arrays = Arrays(builder, builder.plan)
         arrays.fill(finish(arrays.keys))
