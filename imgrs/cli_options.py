@@ -152,16 +152,12 @@ def of_format(keywords: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_options(format: Format, values: Mapping[str, Any]) -> None:
-    from imgrs.io.options import check_allowed, check_options
+    from imgrs.io.options import check_options
 
     given = {name: value for name, value in of_format(values).items() if name not in ("format", "metadata", "recipe")}
     with asked():
         check_options(format.name, given, format.options)
-        format.check(given)
-        for name, value in given.items():
-            allowed = format.options[name]
-            if isinstance(allowed, tuple) and value is not None:
-                check_allowed(format.name, name, value, allowed)
+        format.check({name: value for name, value in given.items() if value is not None})
 
 
 def format_of(target: str | None, format: str | None) -> Format:

@@ -30,6 +30,10 @@ class _Fields:
         """Where the number of the next directory stands."""
         return directory + 2 + 12 * self.number(directory, 2)
 
+    def entries(self, directory: int) -> range:
+        """Where each of its tags stands."""
+        return range(directory + 2, min(self.end(directory), len(self.data) - 11), 12)
+
     def below(self, directory: int) -> list[int]:
         """The directories that hang below one, and below those."""
         found = [self.start + self.number(at, size) for tag, at, size in self.numbers(directory) if tag in (EXIF, GPS)]
@@ -41,7 +45,7 @@ class _Fields:
     def spans(self, directory: int) -> Iterator[tuple[int, int]]:
         """Where a directory stands, and the values of its tags that stand elsewhere."""
         yield directory, self.end(directory) + 4
-        for entry in range(directory + 2, min(self.end(directory), len(self.data) - 11), 12):
+        for entry in self.entries(directory):
             length = SIZES.get(self.number(entry + 2, 2), 0) * self.number(entry + 4, 4)
             if length > 4:
                 start = self.start + self.number(entry + 8, 4)
@@ -49,7 +53,7 @@ class _Fields:
 
     def numbers(self, directory: int) -> Iterator[tuple[int, int, int]]:
         """Each tag of a directory that is one whole number: the tag, where its number stands, and in how many bytes."""
-        for entry in range(directory + 2, min(self.end(directory), len(self.data) - 11), 12):
+        for entry in self.entries(directory):
             tag, kind, count = self.number(entry, 2), self.number(entry + 2, 2), self.number(entry + 4, 4)
             if kind in (1, 3, 4) and count == 1:
                 yield tag, entry + 8, SIZES[kind]
@@ -67,10 +71,7 @@ def with_number(data: bytes, tag: int, value: int) -> bytes | None:
 def resized(data: bytes, size: tuple[int, int]) -> bytes:
     """EXIF of an image of that width and height, where it says anything of them."""
     fields, kept = _Fields(data), bytearray(data)
-    inner = [
-        fields.start + fields.number(at, length) for tag, at, length in fields.numbers(fields.first) if tag == EXIF
-    ]
-    for directory in (fields.first, *inner[:1]):
+    for directory in (fields.first, *fields.below(fields.first)):
         for tag, at, length in fields.numbers(directory):
             if tag in _SIDES and size[_SIDES[tag]] < 1 << 8 * length:
                 kept[at : at + length] = size[_SIDES[tag]].to_bytes(length, fields.order)

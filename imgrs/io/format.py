@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from imgrs.errors import ArgumentError
+from imgrs.io.options import check_allowed
 from imgrs.io.resource import Resource
 from imgrs.types import Pixels, Region, Spec
 
@@ -270,8 +271,12 @@ class Format(ABC):
     def matches(self, head: bytes) -> bool:
         """Whether a file that begins with ``head`` (its first 64 bytes) is of this format."""
 
-    def check(self, options: Options) -> None:  # noqa: B027  # most options go with all others
-        """Raise ``ArgumentError`` for options that do not go together, whatever the image."""
+    def check(self, options: Options) -> None:
+        """Raise ``ArgumentError`` for values that an option of this format cannot have, whatever the image."""
+        for name, value in options.items():
+            allowed = self.options[name]
+            if isinstance(allowed, tuple):
+                check_allowed(self.name, name, value, allowed)
 
     @abstractmethod
     def open(self, resource: Resource) -> Reader:

@@ -46,6 +46,7 @@ class TiffFormat(Format):
     def check(self, options: Options) -> None:
         from imgrs.io.tiff.write import check_used
 
+        super().check(options)
         check_used(options)
 
     def encoder(self, spec: Spec, info: Mapping[str, Any], options: Options) -> Encoder:
