@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 import weakref
@@ -20,6 +21,7 @@ from imgrs.demo import photograph
 from imgrs.graph.op import Source
 from imgrs.io.ahead import one_ahead
 from imgrs.io.jpeg import write as jpeg_write
+from imgrs.io.png import chunks as png_chunks
 from imgrs.io.png import read as png_read
 from imgrs.io.png import write as png_write
 from imgrs.plan import layout
@@ -159,8 +161,12 @@ def test_a_run_that_failed_leaves_no_threads(path: Path, monkeypatch: pytest.Mon
         with pytest.raises(imgrs.ComputeError) as error:
             imgrs.open(path).map_tiles(fail).compute(workers=2, chunks=(WIDTH, ROWS))  # long before the last row
         errors.append(error)  # and with it the frames that hold the run
+    monkeypatch.setattr(png_chunks, "PIECE", 64)  # so that another one waits when inflating fails
     damaged = bytearray(path.read_bytes())
-    damaged[len(damaged) // 2] ^= 1
+    at = max(damaged.index(b"IDAT", start) for start in range(0, len(damaged) // 2, 500))
+    (length,) = struct.unpack_from(">I", damaged, at - 4)
+    damaged[at + 4 + length // 3 : at + 4 + length // 2] = bytes(length // 2 - length // 3)
+    struct.pack_into(">I", damaged, at + 4 + length, zlib.crc32(damaged[at : at + 4 + length]))
     with pytest.raises(imgrs.CorruptImageError) as damage:
         imgrs.open(bytes(damaged)).compute(workers=2, chunks=(WIDTH, ROWS))
     end = time.monotonic() + 20

@@ -207,6 +207,7 @@ def test_colors_of_two_profiles_in_one_image_are_told_of(tmp_path: Path) -> None
     for name, found in made.items():
         image("RGB", "uint8").save(tmp_path / f"{name}.tif", icc_profile=found)
     one, other, srgb, untagged = (imgrs.open(tmp_path / f"{name}.tif") for name in made)
+    image("L", "uint8").save(tmp_path / "mask.tif", icc_profile=like(b"GRAY"))
     canvas = imgrs.new("RGB", (600, 400))
     mixed = [
         one.blend("normal", other),
@@ -229,7 +230,8 @@ def test_colors_of_two_profiles_in_one_image_are_told_of(tmp_path: Path) -> None
         alpha = one.convert("RGBA").split()[3]
         alpha.save(tmp_path / "b.png")
         one.histogram().save(tmp_path / "b.npy")
-        untagged.blend("normal", untagged.invert(), alpha).save(tmp_path / "b.png")
+        mask = imgrs.open(tmp_path / "mask.tif")
+        untagged.blend("normal", untagged.invert(), mask).save(tmp_path / "b.png")
         imgrs.merge("RGBA", [*untagged.split(), alpha]).save(tmp_path / "b.png")
         untagged.auto_contrast().save(tmp_path / "b.png")
 
